@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a guest thread waits: fence values and replies. Spins a while (both sides awake: no system call), then
+// sleeps on the channel's wake word in slices, looking at the link in between, so that a dead host ends every
+// wait. Runs in the program's threads.
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "guest/client/client_internal.h"
+
+#define SLICE_NS 50000000ull
+
+void client_sleep(struct vgpu_client *c, uint32_t seen)
+{
+	struct timespec slice = { .tv_nsec = (long)SLICE_NS };
+
+	if (syscall(SYS_futex, &c->header->wake_word, FUTEX_WAIT, seen, &slice, NULL, 0) < 0 && errno == ETIMEDOUT)
+		client_check_link(c);
+}
+
+static void wake_own_waiters(struct vgpu_client *c)
+{
+	atomic_fetch_add(&c->header->wake_word, 1);
+	syscall(SYS_futex, &c->header->wake_word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+void client_set_lost(struct vgpu_client *c, int code)
+{
+	int none = 0;
+
+	if (atomic_compare_exchange_strong(&c->lost, &none, code))
+		wake_own_waiters(c);
+}
+
+int vgpu_client_lost(struct vgpu_client *c)
+{
+	return atomic_load_explicit(&c->lost, memory_order_relaxed);
+}
+
+int vgpu_client_sticky(struct vgpu_client *c)
+{
+	return (int)atomic_load_explicit(&c->header->sticky_error, memory_order_relaxed);
+}
+
+int vgpu_client_deferred(struct vgpu_client *c)
+{
+	if (!atomic_load_explicit(&c->header->deferred_error, memory_order_relaxed))
+		return 0;
+	return (int)atomic_exchange(&c->header->deferred_error, 0);
+}
+
+uint64_t vgpu_fence_read(const struct vgpu_client *c, uint32_t slot)
+{
+	return atomic_load_explicit(&c->fences[slot], memory_order_acquire);
+}
+
+void vgpu_fence_store(struct vgpu_client *c, uint32_t slot, uint64_t value)
+{
+	atomic_store_explicit(&c->fences[slot], value, memory_order_release);
+	client_ring_doorbell(c); // a backend that waits for the value on the processor may be asleep
+}
+
+// 0: reached; -EAGAIN: not yet; else the CUresult that ends the wait.
+static int fence_state(struct vgpu_client *c, uint32_t slot, uint64_t value)
+{
+	int code;
+
+	if (vgpu_fence_read(c, slot) >= value)
+		return 0;
+	code = vgpu_client_lost(c);
+	if (!code)
+		code = vgpu_client_sticky(c);
+	// The error may have been stored after the value that was waited for: the value wins.
+	if (code && vgpu_fence_read(c, slot) >= value)
+		return 0;
+	return code ? code : -EAGAIN;
+}
+
+int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns)
+{
+	uint64_t start = clock_now_ns(), now = start;
+	int state;
+
+	while ((state = fence_state(c, slot, value)) == -EAGAIN) {
+		uint32_t seen;
+
+		now = clock_now_ns();
+		if (timeout_ns != UINT64_MAX && now - start >= timeout_ns)
+			return -ETIMEDOUT;
+		if (now - start < c->spin_ns) {
+			for (int i = 0; i < 32; i++)
+				cpu_relax();
+			continue;
+		}
+		atomic_fetch_add(&c->header->guest_waiters, 1);
+		client_ring_doorbell(c); // the executor may sleep while the GPU stores the value: it must watch now
+		seen = atomic_load(&c->header->wake_word);
+		if (fence_state(c, slot, value) == -EAGAIN)
+			client_sleep(c, seen);
+		atomic_fetch_sub(&c->header->guest_waiters, 1);
+	}
+	return state;
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# usage: lint.sh BUILD   Everything a script can say about style. Exit status 1 when something is to be mended.
+set -uo pipefail
+build=$1
+cd "$(dirname "$(readlink -f "$0")")/.." || exit 1
+bad=0
+
+step() {
+	local name=$1
+	shift
+	if "$@"; then
+		echo "ok    $name"
+	else
+		echo "FAIL  $name"
+		bad=1
+	fi
+}
+
+mapfile -t sources < <(git ls-files -co --exclude-standard '*.c' '*.h')
+mapfile -t shell < <(git ls-files -co --exclude-standard '*.sh' dev .ci/run)
+mapfile -t units < <(git ls-files -co --exclude-standard '*.c' | grep -v -e '^tests/' -e '^guest/kmod/')
+
+# shellcheck disable=SC2317 # called through step
+tidy() {
+	printf '%s\n' "${units[@]}" | xargs -P "$(nproc)" -n 8 clang-tidy-19 --quiet -p "$build" 2>/dev/null |
+		tee "$build/tidy.log" | grep -E 'warning:|error:' | sort -u | head -40
+	! grep -qE 'warning:|error:' "$build/tidy.log"
+}
+
+step "format" clang-format-19 --dry-run -Werror "${sources[@]}"
+step "house rules and layers" python3 scripts/check_rules.py
+step "shell" shellcheck "${shell[@]}"
+step "spelling" codespell --quiet-level=2 --skip='*/corpus/*,*.ptx,LICENSE,build*,.venv,.git' \
+	--ignore-words=scripts/spelling.txt .
+step "static analysis" tidy
+exit $bad

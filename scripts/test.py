@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test that can run here and says what was skipped and why. The last line is
+`N passed, N failed, N skipped`; the exit status is 1 when something failed or nothing ran."""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e"}
+
+
+class Tally:
+    def __init__(self):
+        self.passed, self.failed, self.skipped = 0, [], []
+
+    def line(self):
+        return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
+
+
+def run_unit(build, words, tally):
+    """Meson's tests: cmocka programs speak TAP, so single test cases are counted."""
+    log = build / "meson-logs" / "testlog.json"
+    command = ["meson", "test", "-C", str(build), "--no-rebuild", "--print-errorlogs", "--quiet"]
+    if words:
+        listed = subprocess.run(["meson", "test", "-C", str(build), "--list"], capture_output=True, text=True,
+                                check=False).stdout.split("\n")
+        names = [n.split(" / ")[-1].strip() for n in listed if words in n]
+        if not names:
+            return
+        command += names
+    log.unlink(missing_ok=True)
+    subprocess.run(command, cwd=ROOT, check=False)
+    if not log.exists():
+        return
+    for text in log.read_text(encoding="utf-8").splitlines():
+        count_unit(json.loads(text), tally)
+
+
+def count_unit(entry, tally):
+    name, result, out = entry["name"], entry["result"], entry.get("stdout") or ""
+    cases = [line for line in out.splitlines() if line.startswith(("ok ", "not ok "))]
+    good = [c for c in cases if c.startswith("ok ") and "# SKIP" not in c.upper()]
+    bad = [c for c in cases if c.startswith("not ok ")]
+    for c in cases:
+        if c.startswith("ok ") and "# SKIP" in c.upper():
+            tally.skipped.append((name, c))
+    if result in ("OK", "EXPECTEDFAIL"):
+        tally.passed += len(good) or (0 if cases else 1)
+    elif result == "SKIP":
+        tally.skipped.append((name, (out.strip().splitlines() or ["no reason given"])[-1]))
+    else:
+        tally.passed += len(good)
+        tally.failed += [f"{name}: {c}" for c in bad] or [f"{name}: {result}"]
+
+
+def run_pytest(suite, build, words, tally):
+    """pytest's suites; an interpreter that ends early counts as a failure of the suite."""
+    env = dict(os.environ, VGPU_BUILD=str(build), VGPU_SOURCE=str(ROOT))
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", PYTEST_SUITES[suite],
+                   f"--junitxml={report}"] + (["-k", words] if words else [])
+        code = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+        if code == 5:
+            return
+        if not report.exists():
+            tally.failed.append(f"{suite}: pytest ended with {code}")
+            return
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    failures = 0
+    for case in cases:
+        name = f"{suite}: {case.get('classname')}.{case.get('name')}"
+        skip = case.find("skipped")
+        if skip is not None:
+            tally.skipped.append((name, skip.get("message") or "no reason given"))
+        elif case.find("failure") is not None or case.find("error") is not None:
+            tally.failed.append(name)
+            failures += 1
+        else:
+            tally.passed += 1
+    if code not in (0, 1) or (code == 1 and not failures):
+        tally.failed.append(f"{suite}: pytest ended with {code}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--sanitize", action="store_true")
+    parser.add_argument("--only", choices=["unit", *PYTEST_SUITES], action="append")
+    parser.add_argument("-k", dest="words", default="")
+    args = parser.parse_args()
+    build, tally = pathlib.Path(args.build).resolve(), Tally()
+    if args.sanitize:
+        # A leak check at exit would count what the kernel frees with the process on purpose; one error ends a run.
+        os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=0")
+        os.environ.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
+        os.environ["VGPU_SANITIZE"] = "1"
+    suites = args.only or ["unit", *PYTEST_SUITES]
+    if "unit" in suites:
+        run_unit(build, args.words, tally)
+    for suite in PYTEST_SUITES:
+        if suite in suites and (ROOT / PYTEST_SUITES[suite]).is_dir():
+            run_pytest(suite, build, args.words, tally)
+    for name, why in tally.skipped:
+        print(f"skipped: {name}: {' '.join(why.split())[:160]}")
+    for name in tally.failed:
+        print(f"FAILED: {name}")
+    print(tally.line())
+    return 1 if tally.failed or not tally.passed else 0
+
+
+sys.exit(main())
