@@ -6,7 +6,13 @@
 // driver would give them; the executor passes them on.
 //
 // Life: open -> device_info* -> activate -> everything else -> close. The executor validates what can be
-// validated without the device (handles, address windows, limits, lengths) before it calls.
+// validated without the device (handles, address windows, limits, lengths) before it calls. Libraries and
+// threads that a sandbox would refuse later are there when open has returned; the cuda driver opens device
+// files until activate has returned.
+//
+// What a driver makes wait all the same (H100, driver 580): a stream holds about 1000 unfinished operations
+// and 4 MiB of write data, then the next one waits for the GPU, so the executor keeps fewer in flight;
+// host_unregister, module_load, module_unload and limit_set of the stack size wait until the device is idle.
 #ifndef VGPU_EXECUTOR_BACKENDS_BACKEND_H
 #define VGPU_EXECUTOR_BACKENDS_BACKEND_H
 
@@ -19,29 +25,32 @@
 
 #define BACKEND_VERSION 1u
 
-// The last bytes of the device window belong to the backend (the cpu backend puts modules' variables there); the
-// executor never asks mem_map for them. The cuda backend's module variables lie wherever the driver put them,
-// outside every window: what global_get returned is device memory too as long as its module lives.
+// The last bytes of the device window belong to the backend (the cpu backend puts modules' variables there);
+// the executor never asks mem_map for them. The cuda backend's module variables lie wherever the driver put
+// them, outside every window: what global_get returned is device memory too as long as its module lives.
 #define BACKEND_PRIVATE_WINDOW_BYTES VGPU_GIB(16)
 
-struct backend;		 // the open device and its one context
-struct backend_stream;	 // NULL stands for the legacy default stream
+struct backend;	       // the open device and its one context
+struct backend_stream; // NULL stands for the legacy default stream
 struct backend_event;
 struct backend_module;
 struct backend_function;
 
 enum backend_capability {
-	BACKEND_CAP_ADDRESSES = 1u << 0, // mem_map gives real memory; without it addresses are numbers only (null)
-	BACKEND_CAP_RESULTS = 1u << 1,	 // work is executed; without it copies and kernels change nothing (null)
+	BACKEND_CAP_ADDRESSES =
+	    1u << 0, // mem_map gives real memory; without it addresses are numbers only (null)
+	BACKEND_CAP_RESULTS =
+	    1u << 1, // work is executed; without it copies and kernels change nothing (null)
 };
 
 // What the executor gives the backend at open; pointers stay valid until close.
 struct backend_env {
-	unsigned device; // ordinal on the host
+	unsigned device;   // ordinal on the host
 	void *host_window; // the channel's shared host memory, mapped at its address
 	size_t host_window_bytes;
-	// Base and size of the reserved (PROT_NONE) device window. From open on it is the backend's: it maps in it
-	// and may give the reservation up for one of the driver's (cuda); the executor maps nothing there.
+	// Base and size of the reserved (PROT_NONE) device window. From open on it is the backend's: it maps
+	// in it and may give the reservation up for one of the driver's (cuda); the executor maps nothing
+	// there.
 	uint64_t device_window;
 	uint64_t device_window_bytes;
 	// Text that kernels print; called from any thread.
@@ -52,8 +61,8 @@ struct backend_env {
 };
 
 struct backend_copy {
-	uint64_t dst, src; // addresses, valid and inside their window
-	uint64_t width, height, depth; // bytes, rows, slices; none is 0
+	uint64_t dst, src;				     // addresses, valid and inside their window
+	uint64_t width, height, depth;			     // bytes, rows, slices; none is 0
 	uint64_t dst_pitch, src_pitch, dst_slice, src_slice; // bytes between rows and slices
 	bool dst_device, src_device;
 };
@@ -76,7 +85,8 @@ struct backend_launch {
 	bool cooperative;
 	const void *params; // param_bytes in the function's layout; not kept
 	uint32_t param_bytes;
-	const void *attributes; // n_attributes times 72 bytes, checked by the executor (ids, no handles inside)
+	const void
+	    *attributes; // n_attributes times 72 bytes, checked by the executor (ids, no handles inside)
 	uint32_t n_attributes;
 };
 
@@ -93,14 +103,15 @@ struct backend_ops {
 	const char *name;
 	uint32_t capabilities;
 
-	// Opens the device. On failure returns a CUresult and puts why into error (error_bytes), NUL-terminated.
+	// Opens the device. On failure returns a CUresult and puts why into error (error_bytes),
+	// NUL-terminated.
 	int (*open)(const struct backend_env *env, struct backend **ret, char *error, size_t error_bytes);
 	void (*close)(struct backend *);
 
 	int (*device_info)(struct backend *, struct reply_device_info *ret);
-	// Bytes: mem_map wants multiples of it; a power of two. 0: the device below has no virtual memory calls, use
-	// mem_alloc and mem_free instead of mem_map and mem_unmap; addresses are then the lower driver's own. Asked
-	// after open.
+	// Bytes: mem_map wants multiples of it; a power of two. 0: the device below has no virtual memory
+	// calls, use mem_alloc and mem_free instead of mem_map and mem_unmap; addresses are then the lower
+	// driver's own. Asked after open.
 	uint64_t (*mem_granularity)(struct backend *);
 	int (*mem_available)(struct backend *, uint64_t *ret_free, uint64_t *ret_total);
 
@@ -109,25 +120,33 @@ struct backend_ops {
 	int (*deactivate)(struct backend *);
 	int (*limit_set)(struct backend *, uint32_t limit, uint64_t value, uint64_t *ret);
 
-	int (*mem_map)(struct backend *, uint64_t address, uint64_t size); // inside the device window, granular
+	int (*mem_map)(struct backend *, uint64_t address,
+		       uint64_t size); // inside the device window, granular
 	int (*mem_unmap)(struct backend *, uint64_t address, uint64_t size); // exactly as mapped
-	int (*host_register)(struct backend *, uint64_t address, uint64_t size); // mapped memory of this process
+	int (*host_register)(struct backend *, uint64_t address,
+			     uint64_t size); // mapped memory of this process
 	int (*host_unregister)(struct backend *, uint64_t address);
 
 	int (*stream_create)(struct backend *, uint32_t flags, int32_t priority, struct backend_stream **ret);
 	void (*stream_destroy)(struct backend *, struct backend_stream *); // its work still completes
-	int (*stream_wait_event)(struct backend *, struct backend_stream *, struct backend_event *, uint32_t flags);
+	int (*stream_wait_event)(struct backend *, struct backend_stream *, struct backend_event *,
+				 uint32_t flags);
 	int (*event_create)(struct backend *, uint32_t flags, struct backend_event **ret);
 	void (*event_destroy)(struct backend *, struct backend_event *);
-	int (*event_record)(struct backend *, struct backend_event *, struct backend_stream *, uint32_t flags);
-	int (*event_query)(struct backend *, struct backend_event *); // 0 done (or never recorded), 600 not ready
-	int (*event_elapsed)(struct backend *, struct backend_event *start, struct backend_event *end, float *ret_ms);
+	int (*event_record)(struct backend *, struct backend_event *, struct backend_stream *,
+			    uint32_t flags);
+	int (*event_query)(struct backend *,
+			   struct backend_event *); // 0 done (or never recorded), 600 not ready
+	int (*event_elapsed)(struct backend *, struct backend_event *start, struct backend_event *end,
+			     float *ret_ms);
 
-	// Stream-ordered store of value to *where (release) / wait until *where >= value. where is 8-byte aligned
-	// memory of this process that was registered by host_register or is inside the fence page (which the
-	// executor registers at activate).
-	int (*stream_write)(struct backend *, struct backend_stream *, _Atomic uint64_t *where, uint64_t value);
-	int (*stream_wait)(struct backend *, struct backend_stream *, _Atomic uint64_t *where, uint64_t value);
+	// Stream-ordered store of value to *where (release) / wait until *where >= value. where is 8-byte
+	// aligned memory of this process that was registered by host_register or is inside the fence page
+	// (which the executor registers at activate).
+	int (*stream_write)(struct backend *, struct backend_stream *, _Atomic uint64_t *where,
+			    uint64_t value);
+	int (*stream_wait)(struct backend *, struct backend_stream *, _Atomic uint64_t *where,
+			   uint64_t value);
 
 	int (*copy)(struct backend *, const struct backend_copy *, struct backend_stream *);
 	// data is not kept: the backend has taken it when this returns.

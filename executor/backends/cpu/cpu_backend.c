@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cpu backend's life: a CUDA device without a GPU, for development, tests and hosts that have none.
+// Executor process of one tenant, loop thread. Everything that could need a file or a thread later (the
+// engine's workers, the compiler's start) happens at open, before the executor enters its sandbox.
+#include "executor/backends/cpu/cpu_backend.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_STACK_BYTES (512u * 1024) // what the engine gives a thread at most
+
+// The compiler's first run is slow and looks at the processor; this is that run.
+static const char warm_ptx[] =
+    ".version 6.0\n.target sm_50\n.address_size 64\n.visible .entry vgpu_warm()\n{\nret;\n}\n";
+
+static int warm_up(struct backend *b, struct ptx_error *error)
+{
+	struct ptx_module_env env = cpu_module_env(b);
+	struct ptx_module *module = NULL;
+	int result = ptx_module_load(warm_ptx, sizeof(warm_ptx) - 1, &env, &module, error);
+
+	ptx_module_free(module);
+	return result;
+}
+
+static void backend_free(struct backend *b)
+{
+	cpu_memory_done(b);
+	ptx_machine_free(b->machine);
+	pthread_rwlock_destroy(&b->memory_lock);
+	free(b);
+}
+
+static int open_machine(struct backend *b, char *error, size_t error_bytes)
+{
+	struct ptx_error why = { 0 };
+
+	b->machine = ptx_machine_new(b->threads);
+	if (!b->machine) {
+		snprintf(error, error_bytes, "cpu device: %s", strerror(errno));
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	if (b->env.print)
+		ptx_machine_output(b->machine, b->env.print, b->env.opaque);
+	if (warm_up(b, &why)) {
+		snprintf(error, error_bytes, "cpu device: the compiler does not work: %s", why.text);
+		return CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
+	}
+	if (cpu_queue_start(b)) {
+		snprintf(error, error_bytes, "cpu device: no worker thread");
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	return 0;
+}
+
+static int backend_open(const struct backend_env *env, struct backend **ret, char *error, size_t error_bytes)
+{
+	struct backend *b;
+	int result;
+
+	if (env->device != 0) {
+		snprintf(error, error_bytes, "cpu device: there is one, number 0");
+		return CUDA_ERROR_INVALID_DEVICE;
+	}
+	if (env->device_window != PTX_WINDOW_DEVICE || env->device_window_bytes > PTX_WINDOW_SIZE ||
+	    env->device_window_bytes <= BACKEND_PRIVATE_WINDOW_BYTES) {
+		snprintf(error, error_bytes, "cpu device: the device window is not where kernels can reach");
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	b->env = *env;
+	pthread_rwlock_init(&b->memory_lock, NULL);
+	b->private_end = env->device_window + env->device_window_bytes;
+	b->private_base = b->private_end - BACKEND_PRIVATE_WINDOW_BYTES;
+	b->memory_total = cpu_memory_total();
+	b->threads = cpu_thread_count();
+	b->limits[CU_LIMIT_STACK_SIZE] = 1024;
+	b->limits[CU_LIMIT_PRINTF_FIFO_SIZE] = VGPU_MIB(1);
+	result = open_machine(b, error, error_bytes);
+	if (result) {
+		backend_free(b);
+		return result;
+	}
+	*ret = b;
+	return 0;
+}
+
+static void backend_close(struct backend *b)
+{
+	if (!b)
+		return;
+	cpu_queue_stop(b);
+	backend_free(b);
+}
+
+static const struct limit_rule {
+	bool known;
+	uint64_t max;
+} limit_rules[CU_LIMIT_COUNT] = {
+	[CU_LIMIT_STACK_SIZE] = { true, MAX_STACK_BYTES },
+	[CU_LIMIT_PRINTF_FIFO_SIZE] = { true, VGPU_GIB(1) }, // printed at once, nothing is ever full
+	[CU_LIMIT_MALLOC_HEAP_SIZE] = { true, 0 },	     // no heap in kernels: stays 0
+};
+
+static int backend_limit_set(struct backend *b, uint32_t limit, uint64_t value, uint64_t *ret)
+{
+	if (atomic_load(&b->sticky))
+		return atomic_load(&b->sticky);
+	if (limit >= CU_LIMIT_COUNT)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!limit_rules[limit].known)
+		return CUDA_ERROR_UNSUPPORTED_LIMIT;
+	if (value > limit_rules[limit].max)
+		value = limit_rules[limit].max;
+	b->limits[limit] = value;
+	*ret = value;
+	return 0;
+}
+
+static int backend_activate(struct backend *b, uint32_t flags, struct reply_context_activate *ret)
+{
+	struct reply_context_activate reply = { .api_version = CPU_API_VERSION };
+
+	(void)flags; // how a caller waits; nobody waits here
+	for (unsigned i = 0; i < CU_LIMIT_COUNT; i++) {
+		if (!limit_rules[i].known)
+			continue;
+		reply.limits[i] = b->limits[i];
+		reply.limit_valid |= 1u << i;
+	}
+	*ret = reply;
+	return 0;
+}
+
+static int backend_deactivate(struct backend *b)
+{
+	return cpu_queue_drain(b);
+}
+
+static int backend_error(struct backend *b)
+{
+	return atomic_load(&b->sticky);
+}
+
+static const struct backend_ops cpu_ops = {
+	.size = sizeof(struct backend_ops),
+	.version = BACKEND_VERSION,
+	.name = "cpu",
+	.capabilities = BACKEND_CAP_ADDRESSES | BACKEND_CAP_RESULTS,
+	.open = backend_open,
+	.close = backend_close,
+	.device_info = cpu_device_info,
+	.mem_granularity = cpu_mem_granularity,
+	.mem_available = cpu_mem_available,
+	.activate = backend_activate,
+	.deactivate = backend_deactivate,
+	.limit_set = backend_limit_set,
+	.mem_map = cpu_mem_map,
+	.mem_unmap = cpu_mem_unmap,
+	.host_register = cpu_host_register,
+	.host_unregister = cpu_host_unregister,
+	.stream_create = cpu_stream_create,
+	.stream_destroy = cpu_stream_destroy,
+	.stream_wait_event = cpu_stream_wait_event,
+	.event_create = cpu_event_create,
+	.event_destroy = cpu_event_destroy,
+	.event_record = cpu_event_record,
+	.event_query = cpu_event_query,
+	.event_elapsed = cpu_event_elapsed,
+	.stream_write = cpu_stream_write,
+	.stream_wait = cpu_stream_wait,
+	.copy = cpu_copy,
+	.write = cpu_write,
+	.set = cpu_set,
+	.module_load = cpu_module_load,
+	.module_unload = cpu_module_unload,
+	.function_get = cpu_function_get,
+	.function_set = cpu_function_set,
+	.global_get = cpu_global_get,
+	.occupancy = cpu_occupancy,
+	.launch = cpu_launch,
+	.error = backend_error,
+	.synchronize = cpu_queue_drain,
+};
+
+__attribute__((visibility("default"))) const struct backend_ops *vgpu_backend(void);
+
+const struct backend_ops *vgpu_backend(void)
+{
+	return &cpu_ops;
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cuda backend's life: opens the host's driver, holds the primary context of one device, notices sticky
+// errors. Executor process of one tenant. The parts (memory, streams, copies, modules) are in the files
+// beside.
+#include "executor/backends/cuda/cuda_backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// How many calls of error() may pass before the driver itself is asked again: a fault must be seen even when
+// the executor only waits for fences that will never be written.
+#define PROBE_EVERY 64
+
+static const char warm_ptx[] =
+    ".version 6.0\n.target sm_50\n.address_size 64\n.visible .entry vgpu_warm()\n{\nret;\n}\n";
+
+// Errors after which the context is lost, as far as a driver reports them.
+static bool is_sticky(CUresult result)
+{
+	switch ((int)result) {
+	case CUDA_ERROR_ECC_UNCORRECTABLE:
+	case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+	case CUDA_ERROR_CONTAINED:
+	case CUDA_ERROR_ILLEGAL_ADDRESS:
+	case CUDA_ERROR_LAUNCH_TIMEOUT:
+	case CUDA_ERROR_CONTEXT_IS_DESTROYED:
+	case CUDA_ERROR_ASSERT:
+	case CUDA_ERROR_HARDWARE_STACK_ERROR:
+	case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+	case CUDA_ERROR_MISALIGNED_ADDRESS:
+	case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+	case CUDA_ERROR_INVALID_PC:
+	case CUDA_ERROR_LAUNCH_FAILED:
+	case CUDA_ERROR_TENSOR_MEMORY_LEAK:
+	case CUDA_ERROR_EXTERNAL_DEVICE: return true;
+	default: return false;
+	}
+}
+
+int cuda_result(struct backend *b, CUresult result)
+{
+	if (result != CUDA_SUCCESS && !b->sticky && is_sticky(result))
+		b->sticky = (int)result;
+	return (int)result;
+}
+
+static int backend_open(const struct backend_env *env, struct backend **ret, char *error, size_t error_bytes)
+{
+	struct backend *b = calloc(1, sizeof(*b));
+	int result;
+
+	if (!b)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	b->env = *env;
+	LIST_INIT(&b->streams);
+	// A cache on disk would be shared between tenants, and is out of reach in the sandbox.
+	setenv("CUDA_CACHE_DISABLE", "1", 1);
+	cuda_window_prepare(b);
+	result = cuda_driver_open(&b->cu, error, error_bytes);
+	if (!result)
+		result = cuda_device_read(b, error, error_bytes);
+	if (result) {
+		free(b);
+		return result;
+	}
+	*ret = b;
+	return 0;
+}
+
+static bool all_idle(struct backend *b)
+{
+	struct backend_stream *s;
+
+	if (b->sticky || b->cu.stream_query(CU_STREAM_LEGACY) != CUDA_SUCCESS)
+		return false;
+	LIST_FOREACH (s, &b->streams, link)
+		if (b->cu.stream_query(s->cu) != CUDA_SUCCESS)
+			return false;
+	return true;
+}
+
+static void release_context(struct backend *b)
+{
+	struct cuda_mapping *m, *next;
+
+	HASH_ITER (hh, b->mappings, m, next)
+		cuda_mem_unmap(b, m->address, m->size);
+	b->cu.ctx_set_current(NULL);
+	b->cu.primary_release(b->device);
+	b->context = NULL;
+}
+
+// Never waits: with work still running (it may run for ever) or after a fault everything stays for the end of
+// the process, which the executor's exit is, and which gives all of it back.
+static void backend_close(struct backend *b)
+{
+	if (!b)
+		return;
+	atomic_store(&b->closing, true);
+	if (b->context) {
+		if (!all_idle(b))
+			return;
+		release_context(b);
+	}
+	free(b);
+}
+
+// Where the compiler's library was not found under its usual name: compiles, loads and runs an empty kernel,
+// so that whatever the driver opens for that is in the process before the first tenant's byte is.
+static int warm_up(struct backend *b)
+{
+	CUfunction function;
+	CUmodule module;
+	CUresult result = b->cu.module_load_data_ex(&module, warm_ptx, 0, NULL, NULL);
+
+	if (result)
+		return (int)result;
+	result = b->cu.module_get_function(&function, module, "vgpu_warm");
+	if (!result)
+		result = b->cu.launch_kernel(function, 1, 1, 1, 1, 1, 1, 0, CU_STREAM_LEGACY, NULL, NULL);
+	if (!result)
+		result = b->cu.ctx_synchronize();
+	b->cu.module_unload(module);
+	return (int)result;
+}
+
+static int make_context(struct backend *b, uint32_t flags)
+{
+	uint32_t wanted = (flags & ~(uint32_t)CU_CTX_SCHED_MASK) | CU_CTX_MAP_HOST;
+	int result;
+
+	// Only a wish: scheduling flags mean nothing to a process that never waits.
+	b->cu.primary_set_flags(b->device, wanted & (CU_CTX_MAP_HOST | CU_CTX_LMEM_RESIZE_TO_MAX));
+	result = (int)b->cu.primary_retain(&b->context, b->device);
+	if (result) {
+		b->context = NULL;
+		return result;
+	}
+	result = (int)b->cu.ctx_set_current(b->context);
+	if (!result)
+		result = cuda_window_reserve(b);
+	if (!result)
+		result = cuda_host_check(b);
+	if (!result && !b->warm && !b->cu.compiler) {
+		result = warm_up(b);
+		b->warm = !result;
+	}
+	if (result)
+		release_context(b);
+	return result;
+}
+
+static int backend_activate(struct backend *b, uint32_t flags, struct reply_context_activate *ret)
+{
+	struct reply_context_activate reply = { 0 };
+	unsigned version = 0;
+	int result;
+
+	if (!b->context) {
+		result = make_context(b, flags);
+		if (result)
+			return cuda_result(b, (CUresult)result);
+	}
+	for (unsigned i = 0; i < CU_LIMIT_COUNT; i++) {
+		size_t value;
+
+		if (b->cu.ctx_get_limit(&value, (CUlimit)i) != CUDA_SUCCESS)
+			continue;
+		reply.limits[i] = value;
+		reply.limit_valid |= 1u << i;
+	}
+	result = (int)b->cu.ctx_priority_range(&reply.priority_least, &reply.priority_greatest);
+	if (!result)
+		result = (int)b->cu.ctx_get_api_version(b->context, &version);
+	if (result)
+		return cuda_result(b, (CUresult)result);
+	reply.api_version = version;
+	*ret = reply;
+	return 0;
+}
+
+static int backend_deactivate(struct backend *b)
+{
+	int result;
+
+	if (!b->context)
+		return 0;
+	result = cuda_result(b, b->cu.ctx_synchronize());
+	release_context(b);
+	return result;
+}
+
+static int backend_limit_set(struct backend *b, uint32_t limit, uint64_t value, uint64_t *ret)
+{
+	size_t now;
+	int result = cuda_result(b, b->cu.ctx_set_limit((CUlimit)limit, value));
+
+	if (!result)
+		result = cuda_result(b, b->cu.ctx_get_limit(&now, (CUlimit)limit));
+	if (!result)
+		*ret = now;
+	return result;
+}
+
+static int backend_error(struct backend *b)
+{
+	if (!b->sticky && b->context && ++b->since_probe >= PROBE_EVERY) {
+		b->since_probe = 0;
+		cuda_result(b, b->cu.stream_query(CU_STREAM_LEGACY));
+	}
+	return b->sticky;
+}
+
+static int backend_synchronize(struct backend *b)
+{
+	return cuda_result(b, b->cu.ctx_synchronize());
+}
+
+static const struct backend_ops cuda_ops = {
+	.size = sizeof(struct backend_ops),
+	.version = BACKEND_VERSION,
+	.name = "cuda",
+	.capabilities = BACKEND_CAP_ADDRESSES | BACKEND_CAP_RESULTS,
+	.open = backend_open,
+	.close = backend_close,
+	.device_info = cuda_device_info,
+	.mem_granularity = cuda_mem_granularity,
+	.mem_available = cuda_mem_available,
+	.activate = backend_activate,
+	.deactivate = backend_deactivate,
+	.limit_set = backend_limit_set,
+	.mem_map = cuda_mem_map,
+	.mem_unmap = cuda_mem_unmap,
+	.host_register = cuda_host_register,
+	.host_unregister = cuda_host_unregister,
+	.stream_create = cuda_stream_create,
+	.stream_destroy = cuda_stream_destroy,
+	.stream_wait_event = cuda_stream_wait_event,
+	.event_create = cuda_event_create,
+	.event_destroy = cuda_event_destroy,
+	.event_record = cuda_event_record,
+	.event_query = cuda_event_query,
+	.event_elapsed = cuda_event_elapsed,
+	.stream_write = cuda_stream_write,
+	.stream_wait = cuda_stream_wait,
+	.copy = cuda_copy,
+	.write = cuda_write,
+	.set = cuda_set,
+	.module_load = cuda_module_load,
+	.module_unload = cuda_module_unload,
+	.function_get = cuda_function_get,
+	.function_set = cuda_function_set,
+	.global_get = cuda_global_get,
+	.occupancy = cuda_occupancy,
+	.launch = cuda_launch,
+	.error = backend_error,
+	.synchronize = backend_synchronize,
+	.mem_alloc = cuda_mem_alloc,
+	.mem_free = cuda_mem_free,
+};
+
+__attribute__((visibility("default"))) const struct backend_ops *vgpu_backend(void);
+
+const struct backend_ops *vgpu_backend(void)
+{
+	return &cuda_ops;
+}

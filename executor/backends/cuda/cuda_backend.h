@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Internal to the cuda backend: the open device, its context and what hangs on it. Executor process, one
+// thread (the executor's loop); only host functions (cuda_host.c) run on a thread of the driver.
+#ifndef VGPU_EXECUTOR_BACKENDS_CUDA_BACKEND_H
+#define VGPU_EXECUTOR_BACKENDS_CUDA_BACKEND_H
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include <uthash.h>
+
+#include "executor/backends/backend.h"
+#include "executor/backends/cuda/cuda_driver.h"
+
+// One mem_map: the physical memory behind a piece of the window.
+struct cuda_mapping {
+	uint64_t address, size;
+	CUmemGenericAllocationHandle handle;
+	UT_hash_handle hh;
+};
+
+struct backend_stream {
+	CUstream cu;
+	LIST_ENTRY(backend_stream) link;
+};
+
+struct backend_function {
+	CUfunction cu;
+	uint32_t (*params)[2];
+	uint32_t n_params, param_bytes;
+	SLIST_ENTRY(backend_function) link;
+};
+
+struct backend_module {
+	CUmodule cu;
+	SLIST_HEAD(, backend_function) functions; // all that function_get made
+};
+
+struct backend {
+	struct cuda_driver cu;
+	struct backend_env env;
+	CUdevice device;
+	CUcontext context;			       // NULL until activate
+	int32_t attributes[CU_DEVICE_ATTRIBUTE_COUNT]; // as the driver gives them
+	size_t granularity;			       // of the VMM calls; 0: not offered by this driver
+	bool warm;				       // the JIT compiler has run
+	bool host_mapped; // registered host memory has the same address on the device
+	bool memory_ops;  // 64-bit stream writes and waits
+	int sticky;	  // first error that the context cannot recover from
+	unsigned since_probe;
+	atomic_bool closing; // ends host functions that wait
+	struct cuda_mapping *mappings;
+	LIST_HEAD(, backend_stream) streams;
+};
+
+static inline CUstream cuda_stream(const struct backend_stream *s)
+{
+	return s ? s->cu : CU_STREAM_LEGACY;
+}
+
+// Every result of the driver goes through here: remembers the first sticky one. Returns it unchanged.
+int cuda_result(struct backend *b, CUresult result);
+
+// cuda_device.c
+int cuda_device_read(struct backend *b, char *error, size_t error_bytes); // at open: fills attributes
+int cuda_device_info(struct backend *b, struct reply_device_info *ret);
+
+// cuda_memory.c
+void cuda_window_prepare(struct backend *b); // at open, before the driver is there
+int cuda_window_reserve(struct backend *b);  // at activate
+int cuda_host_check(struct backend *b);	     // at activate: sets host_mapped
+uint64_t cuda_mem_granularity(struct backend *b);
+int cuda_mem_available(struct backend *b, uint64_t *ret_free, uint64_t *ret_total);
+int cuda_mem_map(struct backend *b, uint64_t address, uint64_t size);
+int cuda_mem_unmap(struct backend *b, uint64_t address, uint64_t size);
+int cuda_mem_alloc(struct backend *b, uint64_t size, uint64_t *ret_address);
+int cuda_mem_free(struct backend *b, uint64_t address);
+int cuda_host_register(struct backend *b, uint64_t address, uint64_t size);
+int cuda_host_unregister(struct backend *b, uint64_t address);
+
+// cuda_stream.c
+int cuda_stream_create(struct backend *b, uint32_t flags, int32_t priority, struct backend_stream **ret);
+void cuda_stream_destroy(struct backend *b, struct backend_stream *s);
+int cuda_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e,
+			   uint32_t flags);
+int cuda_event_create(struct backend *b, uint32_t flags, struct backend_event **ret);
+void cuda_event_destroy(struct backend *b, struct backend_event *e);
+int cuda_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s, uint32_t flags);
+int cuda_event_query(struct backend *b, struct backend_event *e);
+int cuda_event_elapsed(struct backend *b, struct backend_event *start, struct backend_event *end,
+		       float *ret_ms);
+int cuda_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value);
+int cuda_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value);
+
+// cuda_copy.c
+int cuda_copy(struct backend *b, const struct backend_copy *c, struct backend_stream *s);
+int cuda_write(struct backend *b, uint64_t dst, bool dst_device, const void *data, uint32_t size,
+	       struct backend_stream *s);
+int cuda_set(struct backend *b, const struct backend_set *set, struct backend_stream *s);
+
+// cuda_host.c: work that the driver's host functions do in stream order. data is copied.
+int cuda_host_store(struct backend *b, CUstream s, _Atomic uint64_t *where, uint64_t value);
+int cuda_host_wait(struct backend *b, CUstream s, _Atomic uint64_t *where, uint64_t value);
+int cuda_host_write(struct backend *b, CUstream s, uint64_t dst, const void *data, uint32_t size);
+int cuda_host_copy(struct backend *b, CUstream s, const struct backend_copy *c);
+int cuda_host_set(struct backend *b, CUstream s, const struct backend_set *set);
+
+// cuda_module.c
+int cuda_module_load(struct backend *b, const void *image, size_t image_bytes, struct backend_jit *jit,
+		     struct backend_module **ret);
+void cuda_module_unload(struct backend *b, struct backend_module *m);
+int cuda_function_get(struct backend *b, struct backend_module *m, const char *name,
+		      struct backend_function **ret, struct backend_function_info *ret_info);
+int cuda_function_set(struct backend *b, struct backend_function *f, uint32_t attribute, int32_t value);
+int cuda_global_get(struct backend *b, struct backend_module *m, const char *name, uint64_t *ret_address,
+		    uint64_t *ret_size);
+int cuda_occupancy(struct backend *b, struct backend_function *f, uint32_t block_threads,
+		   uint64_t dynamic_shared, uint32_t flags, int32_t *ret_blocks);
+int cuda_launch(struct backend *b, struct backend_function *f, const struct backend_launch *l,
+		struct backend_stream *s);
+
+#endif

@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: Apache-2.0
+// The null backend: accepts everything, counts it, does nothing. All work is complete when it is submitted:
+// fences are stored at once, events are complete, waits pass. It measures what the way to a backend costs, and it
+// is the least that a backend has to be. Loaded by the executor as vgpu-backend-null.so.
+//
+// Addresses are numbers without memory behind them (no BACKEND_CAP_ADDRESSES), copies only counted. An image is not
+// read: a module has whatever kernel is asked for, without parameters, or with one parameter of N bytes when its name
+// ends in __pN. Each name is also a variable of 64 KiB.
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "common/clock.h"
+#include "common/limits.h"
+#include "executor/backends/backend.h"
+#include "executor/backends/null/null_device.h"
+#include "protocol/cuda/cuda_abi.h"
+
+#define NULL_GRANULARITY  VGPU_MIB(2)
+#define NULL_GLOBAL_BYTES VGPU_KIB(64)
+
+struct null_global {
+	LIST_ENTRY(null_global) next;
+	uint64_t address;
+	char name[];
+};
+
+struct backend_stream {
+	uint32_t flags;
+};
+
+struct backend_event {
+	uint64_t recorded_ns; // 0: never
+	bool timed;
+};
+
+struct backend_function {
+	LIST_ENTRY(backend_function) next;
+	uint32_t param[1][2];
+	uint32_t n_params;
+	int32_t dynamic_shared;
+	char name[];
+};
+
+struct backend_module {
+	LIST_HEAD(, backend_function) functions;
+	LIST_HEAD(, null_global) globals;
+};
+
+struct backend {
+	struct backend_env env;
+	uint64_t mapped, next_global;
+	uint64_t launches, copies, copy_bytes, fences;
+	uint64_t limits[NULL_LIMITS];
+	bool active;
+};
+
+static int null_open(const struct backend_env *env, struct backend **ret, char *error, size_t error_bytes)
+{
+	struct backend *b;
+
+	if (env->device) {
+		snprintf(error, error_bytes, "the null backend has device 0 only");
+		return CUDA_ERROR_INVALID_DEVICE;
+	}
+	b = calloc(1, sizeof(*b));
+	if (!b) {
+		snprintf(error, error_bytes, "out of memory");
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	b->env = *env;
+	b->next_global = env->device_window + env->device_window_bytes - BACKEND_PRIVATE_WINDOW_BYTES;
+	null_device_limits(b->limits);
+	*ret = b;
+	return CUDA_SUCCESS;
+}
+
+static void null_close(struct backend *b)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "null: %llu launches, %llu copies of %llu bytes, %llu fences",
+		 (unsigned long long)b->launches, (unsigned long long)b->copies, (unsigned long long)b->copy_bytes,
+		 (unsigned long long)b->fences);
+	b->env.log(b->env.opaque, line);
+	free(b);
+}
+
+static int null_device_info_op(struct backend *b, struct reply_device_info *ret)
+{
+	(void)b;
+	null_device_info(ret);
+	return CUDA_SUCCESS;
+}
+
+static uint64_t null_mem_granularity(struct backend *b)
+{
+	(void)b;
+	return NULL_GRANULARITY;
+}
+
+static int null_mem_available(struct backend *b, uint64_t *ret_free, uint64_t *ret_total)
+{
+	*ret_total = NULL_DEVICE_MEMORY;
+	*ret_free = NULL_DEVICE_MEMORY - b->mapped;
+	return CUDA_SUCCESS;
+}
+
+static int null_activate(struct backend *b, uint32_t flags, struct reply_context_activate *ret)
+{
+	(void)flags;
+	b->active = true;
+	memcpy(ret->limits, b->limits, sizeof(b->limits));
+	ret->limit_valid = NULL_LIMIT_MASK;
+	ret->api_version = 3020;
+	ret->priority_least = 0;
+	ret->priority_greatest = -5;
+	return CUDA_SUCCESS;
+}
+
+static int null_deactivate(struct backend *b)
+{
+	b->active = false;
+	return CUDA_SUCCESS;
+}
+
+static int null_limit_set(struct backend *b, uint32_t limit, uint64_t value, uint64_t *ret)
+{
+	if (limit >= NULL_LIMITS || !(NULL_LIMIT_MASK & 1u << limit))
+		return CUDA_ERROR_UNSUPPORTED_LIMIT;
+	*ret = b->limits[limit] = value;
+	return CUDA_SUCCESS;
+}
+
+// ---- memory ----
+
+static int null_mem_map(struct backend *b, uint64_t address, uint64_t size)
+{
+	(void)address;
+	if (size > NULL_DEVICE_MEMORY - b->mapped)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	b->mapped += size;
+	return CUDA_SUCCESS;
+}
+
+static int null_mem_unmap(struct backend *b, uint64_t address, uint64_t size)
+{
+	(void)address;
+	b->mapped -= size;
+	return CUDA_SUCCESS;
+}
+
+static int null_host_register(struct backend *b, uint64_t address, uint64_t size)
+{
+	(void)b;
+	(void)address;
+	(void)size;
+	return CUDA_SUCCESS;
+}
+
+static int null_host_unregister(struct backend *b, uint64_t address)
+{
+	(void)b;
+	(void)address;
+	return CUDA_SUCCESS;
+}
+
+// ---- streams and events ----
+
+static int null_stream_create(struct backend *b, uint32_t flags, int32_t priority, struct backend_stream **ret)
+{
+	(void)b;
+	(void)priority;
+	*ret = calloc(1, sizeof(**ret));
+	if (!*ret)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	(*ret)->flags = flags;
+	return CUDA_SUCCESS;
+}
+
+static void null_stream_destroy(struct backend *b, struct backend_stream *s)
+{
+	(void)b;
+	free(s);
+}
+
+static int null_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e, uint32_t flags)
+{
+	(void)b;
+	(void)s;
+	(void)e;
+	(void)flags;
+	return CUDA_SUCCESS;
+}
+
+static int null_event_create(struct backend *b, uint32_t flags, struct backend_event **ret)
+{
+	(void)b;
+	*ret = calloc(1, sizeof(**ret));
+	if (!*ret)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	(*ret)->timed = !(flags & CU_EVENT_DISABLE_TIMING);
+	return CUDA_SUCCESS;
+}
+
+static void null_event_destroy(struct backend *b, struct backend_event *e)
+{
+	(void)b;
+	free(e);
+}
+
+static int null_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s, uint32_t flags)
+{
+	(void)b;
+	(void)s;
+	(void)flags;
+	e->recorded_ns = clock_now_ns();
+	return CUDA_SUCCESS;
+}
+
+static int null_event_query(struct backend *b, struct backend_event *e)
+{
+	(void)b;
+	(void)e;
+	return CUDA_SUCCESS;
+}
+
+static int null_event_elapsed(struct backend *b, struct backend_event *start, struct backend_event *end, float *ret_ms)
+{
+	(void)b;
+	if (!start->recorded_ns || !end->recorded_ns || !start->timed || !end->timed)
+		return CUDA_ERROR_INVALID_HANDLE;
+	*ret_ms = (float)((double)(int64_t)(end->recorded_ns - start->recorded_ns) / 1e6);
+	return CUDA_SUCCESS;
+}
+
+static int null_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
+{
+	(void)s;
+	b->fences++;
+	atomic_store_explicit(where, value, memory_order_release);
+	return CUDA_SUCCESS;
+}
+
+static int null_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
+{
+	(void)b;
+	(void)s;
+	(void)where;
+	(void)value;
+	return CUDA_SUCCESS;
+}
+
+// ---- work ----
+
+static int null_copy(struct backend *b, const struct backend_copy *c, struct backend_stream *s)
+{
+	(void)s;
+	b->copies++;
+	b->copy_bytes += c->width * c->height * c->depth;
+	return CUDA_SUCCESS;
+}
+
+static int null_write(struct backend *b, uint64_t dst, bool dst_device, const void *data, uint32_t size,
+		      struct backend_stream *s)
+{
+	(void)dst;
+	(void)dst_device;
+	(void)data;
+	(void)s;
+	b->copies++;
+	b->copy_bytes += size;
+	return CUDA_SUCCESS;
+}
+
+static int null_set(struct backend *b, const struct backend_set *set, struct backend_stream *s)
+{
+	(void)s;
+	b->copies++;
+	b->copy_bytes += set->width * set->element * set->height;
+	return CUDA_SUCCESS;
+}
+
+static int null_launch(struct backend *b, struct backend_function *f, const struct backend_launch *l,
+		       struct backend_stream *s)
+{
+	uint64_t threads = (uint64_t)l->block[0] * l->block[1];
+
+	(void)s;
+	if (l->block[0] > 1024 || l->block[1] > 1024 || l->block[2] > 64 || threads * l->block[2] > 1024 ||
+	    l->grid[0] > INT32_MAX || l->grid[1] > 65535 || l->grid[2] > 65535 ||
+	    l->dynamic_shared > (uint32_t)f->dynamic_shared)
+		return CUDA_ERROR_INVALID_VALUE;
+	b->launches++;
+	return CUDA_SUCCESS;
+}
+
+// ---- modules ----
+
+static int null_module_load(struct backend *b, const void *image, size_t image_bytes, struct backend_jit *jit,
+			    struct backend_module **ret)
+{
+	(void)b;
+	(void)image;
+	(void)image_bytes;
+	(void)jit;
+	*ret = calloc(1, sizeof(**ret));
+	if (!*ret)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	LIST_INIT(&(*ret)->functions);
+	LIST_INIT(&(*ret)->globals);
+	return CUDA_SUCCESS;
+}
+
+static void null_module_unload(struct backend *b, struct backend_module *m)
+{
+	struct backend_function *f;
+	struct null_global *g;
+
+	(void)b;
+	while ((f = LIST_FIRST(&m->functions))) {
+		LIST_REMOVE(f, next);
+		free(f);
+	}
+	while ((g = LIST_FIRST(&m->globals))) {
+		LIST_REMOVE(g, next);
+		free(g);
+	}
+	free(m);
+}
+
+// Bytes of the parameter that a name ending in __pN has; 0: none.
+static uint32_t param_bytes_of(const char *name)
+{
+	const char *at = NULL;
+	unsigned long n;
+	char *end;
+
+	for (const char *p = name; (p = strstr(p, "__p")); p++)
+		at = p;
+	if (!at || at[3] < '1' || at[3] > '9')
+		return 0;
+	n = strtoul(at + 3, &end, 10);
+	return *end || n > VGPU_MAX_PARAM_BYTES ? 0 : (uint32_t)n;
+}
+
+static struct backend_function *function_of(struct backend_module *m, const char *name)
+{
+	size_t bytes = strlen(name) + 1;
+	struct backend_function *f;
+
+	LIST_FOREACH(f, &m->functions, next)
+		if (strcmp(f->name, name) == 0)
+			return f;
+	f = calloc(1, sizeof(*f) + bytes);
+	if (!f)
+		return NULL;
+	memcpy(f->name, name, bytes);
+	f->param[0][1] = param_bytes_of(name);
+	f->n_params = f->param[0][1] ? 1 : 0;
+	f->dynamic_shared = 49152;
+	LIST_INSERT_HEAD(&m->functions, f, next);
+	return f;
+}
+
+static int null_function_get(struct backend *b, struct backend_module *m, const char *name,
+			     struct backend_function **ret, struct backend_function_info *ret_info)
+{
+	struct backend_function *f = function_of(m, name);
+
+	(void)b;
+	if (!f)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*ret_info = (struct backend_function_info){
+		.n_params = f->n_params,
+		.param_bytes = f->param[0][1],
+		.params = f->param,
+		.attribute_valid = 0xffff,
+	};
+	null_function_attributes(ret_info->attributes);
+	ret_info->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES] = f->dynamic_shared;
+	*ret = f;
+	return CUDA_SUCCESS;
+}
+
+static int null_function_set(struct backend *b, struct backend_function *f, uint32_t attribute, int32_t value)
+{
+	(void)b;
+	if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
+		return CUDA_SUCCESS;
+	if (value < 0 || value > NULL_SHARED_OPTIN)
+		return CUDA_ERROR_INVALID_VALUE;
+	f->dynamic_shared = value;
+	return CUDA_SUCCESS;
+}
+
+static int null_global_get(struct backend *b, struct backend_module *m, const char *name, uint64_t *ret_address,
+			   uint64_t *ret_size)
+{
+	const uint64_t end = b->env.device_window + b->env.device_window_bytes;
+	size_t bytes = strlen(name) + 1;
+	struct null_global *g;
+
+	LIST_FOREACH(g, &m->globals, next)
+		if (strcmp(g->name, name) == 0)
+			break;
+	if (!g) {
+		g = b->next_global < end ? calloc(1, sizeof(*g) + bytes) : NULL;
+		if (!g)
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		memcpy(g->name, name, bytes);
+		g->address = b->next_global;
+		b->next_global += NULL_GLOBAL_BYTES; // never used again: 262144 variables, then none
+		LIST_INSERT_HEAD(&m->globals, g, next);
+	}
+	*ret_address = g->address;
+	*ret_size = NULL_GLOBAL_BYTES;
+	return CUDA_SUCCESS;
+}
+
+static int null_occupancy(struct backend *b, struct backend_function *f, uint32_t block_threads,
+			  uint64_t dynamic_shared, uint32_t flags, int32_t *ret_blocks)
+{
+	(void)b;
+	(void)f;
+	(void)flags;
+	*ret_blocks = null_device_occupancy(block_threads, dynamic_shared);
+	return CUDA_SUCCESS;
+}
+
+static int null_error(struct backend *b)
+{
+	(void)b;
+	return CUDA_SUCCESS;
+}
+
+static int null_synchronize(struct backend *b)
+{
+	(void)b;
+	return CUDA_SUCCESS;
+}
+
+static const struct backend_ops null_ops = {
+	.size = sizeof(struct backend_ops),
+	.version = BACKEND_VERSION,
+	.name = "null",
+	.capabilities = 0,
+	.open = null_open,
+	.close = null_close,
+	.device_info = null_device_info_op,
+	.mem_granularity = null_mem_granularity,
+	.mem_available = null_mem_available,
+	.activate = null_activate,
+	.deactivate = null_deactivate,
+	.limit_set = null_limit_set,
+	.mem_map = null_mem_map,
+	.mem_unmap = null_mem_unmap,
+	.host_register = null_host_register,
+	.host_unregister = null_host_unregister,
+	.stream_create = null_stream_create,
+	.stream_destroy = null_stream_destroy,
+	.stream_wait_event = null_stream_wait_event,
+	.event_create = null_event_create,
+	.event_destroy = null_event_destroy,
+	.event_record = null_event_record,
+	.event_query = null_event_query,
+	.event_elapsed = null_event_elapsed,
+	.stream_write = null_stream_write,
+	.stream_wait = null_stream_wait,
+	.copy = null_copy,
+	.write = null_write,
+	.set = null_set,
+	.module_load = null_module_load,
+	.module_unload = null_module_unload,
+	.function_get = null_function_get,
+	.function_set = null_function_set,
+	.global_get = null_global_get,
+	.occupancy = null_occupancy,
+	.launch = null_launch,
+	.error = null_error,
+	.synchronize = null_synchronize,
+};
+
+const struct backend_ops *vgpu_backend(void);
+
+__attribute__((visibility("default"))) const struct backend_ops *vgpu_backend(void)
+{
+	return &null_ops;
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device, its one context, and the records about them: ping, device_info, context_*, limit_set, mem_*,
+// host_*. Also what happens when the context fails or is given up.
+#include <string.h>
+
+#include "common/log.h"
+#include "executor/executor.h"
+#include "executor/objects.h"
+#include "protocol/cuda/cuda_abi.h"
+
+int32_t executor_ready(const struct executor *x)
+{
+	if (x->sticky)
+		return x->sticky;
+	return x->active ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+}
+
+void executor_fail(struct executor *x, int32_t result)
+{
+	if (x->sticky)
+		return;
+	log_info("the context failed with CUDA error %d", result);
+	x->sticky = result;
+	atomic_store_explicit(&x->header->sticky_error, (uint32_t)result, memory_order_release);
+	counter_add(&x->turn->faults, 1);
+	track_reset(&x->track);
+	watches_drop(x);
+	x->stored = true;
+}
+
+void executor_defer(struct executor *x, int32_t result)
+{
+	uint32_t none = 0;
+
+	counter_add(&x->turn->faults, 1);
+	if (!x->sticky)
+		atomic_compare_exchange_strong_explicit(&x->header->deferred_error, &none, (uint32_t)result,
+							memory_order_release, memory_order_relaxed);
+}
+
+int32_t on_ping(struct executor *x, const struct record_ping *r, struct reply_ping *ret)
+{
+	(void)x;
+	ret->value = r->value;
+	return CUDA_SUCCESS;
+}
+
+int32_t on_device_info(struct executor *x, const struct record_device_info *r, struct reply_device_info *ret)
+{
+	uint64_t quota = atomic_load_explicit(&x->tenant->memory_quota, memory_order_relaxed);
+	int result = x->ops->device_info(x->backend, ret);
+
+	(void)r;
+	if (!result && quota && quota < ret->total_memory)
+		ret->total_memory = quota;
+	return result;
+}
+
+// The private words, the fence page and the arena are memory that the device stores to or copies from.
+static int32_t register_shared(struct executor *x)
+{
+	const struct link_geometry *g = &x->assign.geometry;
+	int32_t r = x->ops->host_register(x->backend, (uintptr_t)x->track.words, x->track.words_bytes);
+
+	if (r)
+		return r;
+	r = x->ops->host_register(x->backend, (uintptr_t)x->fences, (uint64_t)g->fence_slots * sizeof(uint64_t));
+	if (!r) {
+		r = hostmem_add_arena(&x->hostmem);
+		if (!r)
+			return CUDA_SUCCESS;
+		x->ops->host_unregister(x->backend, (uintptr_t)x->fences);
+	}
+	x->ops->host_unregister(x->backend, (uintptr_t)x->track.words);
+	return r;
+}
+
+int32_t on_context_activate(struct executor *x, const struct record_context_activate *r,
+			    struct reply_context_activate *ret)
+{
+	int32_t result;
+
+	if (x->sticky)
+		return x->sticky;
+	if (!x->active) {
+		memset(&x->activation, 0, sizeof(x->activation));
+		result = x->ops->activate(x->backend, r->flags, &x->activation);
+		if (result)
+			return result;
+		result = register_shared(x);
+		if (result) {
+			x->ops->deactivate(x->backend);
+			return result;
+		}
+		x->active = true;
+	}
+	*ret = x->activation;
+	return CUDA_SUCCESS;
+}
+
+int32_t on_context_reset(struct executor *x, const struct record_context_reset *r)
+{
+	(void)r;
+	if (!x->active)
+		return CUDA_SUCCESS;
+	if (!track_idle(&x->track))
+		return RESULT_AGAIN;
+	executor_reset(x);
+	return CUDA_SUCCESS;
+}
+
+int32_t on_limit_set(struct executor *x, const struct record_limit_set *r, struct reply_limit_set *ret)
+{
+	int32_t result = executor_ready(x);
+
+	if (result)
+		return result;
+	result = x->ops->limit_set(x->backend, r->limit, r->value, &ret->value);
+	if (!result && r->limit < sizeof(x->activation.limits) / sizeof(x->activation.limits[0]))
+		x->activation.limits[r->limit] = ret->value;
+	return result;
+}
+
+int32_t on_mem_info(struct executor *x, const struct record_mem_info *r, struct reply_mem_info *ret)
+{
+	int32_t result = executor_ready(x);
+
+	(void)r;
+	return result ? result : memory_info(&x->memory, &ret->free, &ret->total);
+}
+
+int32_t on_mem_alloc(struct executor *x, const struct record_mem_alloc *r, struct reply_mem_alloc *ret)
+{
+	int32_t result = executor_ready(x);
+
+	return result ? result : memory_alloc(&x->memory, r->size, &ret->address, &ret->charged);
+}
+
+int32_t on_mem_free(struct executor *x, const struct record_mem_free *r)
+{
+	int32_t result = executor_ready(x);
+
+	if (result)
+		return result;
+	if (!memory_is_base(&x->memory, r->address))
+		return CUDA_ERROR_INVALID_VALUE;
+	return track_idle(&x->track) ? memory_free(&x->memory, r->address) : RESULT_AGAIN;
+}
+
+int32_t on_host_register(struct executor *x, const struct record_host_register *r)
+{
+	int32_t result = executor_ready(x);
+
+	return result ? result : hostmem_register(&x->hostmem, r->address, r->size, r->offset);
+}
+
+int32_t on_host_unregister(struct executor *x, const struct record_host_unregister *r)
+{
+	int32_t result = executor_ready(x);
+
+	if (result)
+		return result;
+	if (!hostmem_is_base(&x->hostmem, r->address))
+		return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
+	return track_idle(&x->track) ? hostmem_unregister(&x->hostmem, r->address) : RESULT_AGAIN;
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies, writes and sets: every address is checked to lie entirely inside live device memory or a registered
+// host range before the backend sees it. Handlers of copy, write, set.
+#include "executor/executor.h"
+#include "executor/objects.h"
+#include "executor/work.h"
+#include "protocol/cuda/cuda_abi.h"
+
+// First guesses: what a copy costs at least, and bytes per nanosecond on the slowest usual way.
+#define COPY_BASE_NS	  2000ull
+#define COPY_BYTES_PER_NS 25ull
+
+bool box_span(uint64_t width, uint64_t height, uint64_t depth, uint64_t pitch, uint64_t slice, uint64_t *ret)
+{
+	uint64_t plane = width, last;
+
+	if (!width || !height || !depth)
+		return false;
+	if (height > 1) {
+		if (pitch < width || __builtin_mul_overflow(pitch, height - 1, &last) ||
+		    __builtin_add_overflow(last, width, &plane))
+			return false;
+	}
+	*ret = plane;
+	if (depth == 1)
+		return true;
+	return slice >= plane && !__builtin_mul_overflow(slice, depth - 1, &last) &&
+	       !__builtin_add_overflow(last, plane, ret);
+}
+
+static bool space_contains(const struct executor *x, uint32_t space, uint64_t address, uint64_t bytes)
+{
+	return space == MEMORY_SPACE_DEVICE ? memory_contains(&x->memory, address, bytes)
+					    : hostmem_contains(&x->hostmem, address, bytes);
+}
+
+static void submitted(struct executor *x, uint32_t lane, unsigned kind, uint64_t bytes)
+{
+	uint64_t key = predict_copy_key(kind, bytes);
+
+	counter_add(&x->turn->copy_bytes, bytes);
+	track_after(x, lane, key, predict_ns(&x->predict, key, COPY_BASE_NS + bytes / COPY_BYTES_PER_NS));
+}
+
+int32_t on_copy(struct executor *x, const struct record_copy *r, struct stream *stream)
+{
+	uint32_t lane = work_lane(stream);
+	int32_t result = executor_ready(x);
+	uint64_t dst_bytes, src_bytes;
+	struct backend_copy c;
+
+	if (result)
+		return result;
+	if (!r->width || !r->height || !r->depth)
+		return CUDA_SUCCESS;
+	if (!box_span(r->width, r->height, r->depth, r->dst_pitch, r->dst_slice, &dst_bytes) ||
+	    !box_span(r->width, r->height, r->depth, r->src_pitch, r->src_slice, &src_bytes) ||
+	    !space_contains(x, r->dst_space, r->dst, dst_bytes) || !space_contains(x, r->src_space, r->src, src_bytes))
+		return CUDA_ERROR_INVALID_VALUE;
+	c = (struct backend_copy){
+		.dst = r->dst,
+		.src = r->src,
+		.width = r->width,
+		.height = r->height,
+		.depth = r->depth,
+		.dst_pitch = r->dst_pitch,
+		.src_pitch = r->src_pitch,
+		.dst_slice = r->dst_slice,
+		.src_slice = r->src_slice,
+		.dst_device = r->dst_space == MEMORY_SPACE_DEVICE,
+		.src_device = r->src_space == MEMORY_SPACE_DEVICE,
+	};
+	track_before(x, lane);
+	result = x->ops->copy(x->backend, &c, work_stream(stream));
+	// Rows and slices do not overlap, so the product is below the span.
+	if (!result)
+		submitted(x, lane, (unsigned)c.dst_device << 1 | c.src_device, r->width * r->height * r->depth);
+	return result;
+}
+
+int32_t on_write(struct executor *x, const struct record_write *r, struct stream *stream, const uint8_t *tail,
+		 uint32_t tail_bytes)
+{
+	uint32_t lane = work_lane(stream);
+	int32_t result = executor_ready(x);
+
+	if (result)
+		return result;
+	if (!space_contains(x, r->dst_space, r->dst, tail_bytes))
+		return CUDA_ERROR_INVALID_VALUE;
+	track_before(x, lane);
+	result = x->ops->write(x->backend, r->dst, r->dst_space == MEMORY_SPACE_DEVICE, tail, tail_bytes,
+			       work_stream(stream));
+	if (!result)
+		submitted(x, lane, 4, tail_bytes);
+	return result;
+}
+
+int32_t on_set(struct executor *x, const struct record_set *r, struct stream *stream)
+{
+	uint32_t lane = work_lane(stream);
+	int32_t result = executor_ready(x);
+	struct backend_set s;
+	uint64_t row, span;
+
+	if (result)
+		return result;
+	if (r->element == 3 || r->dst % r->element)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!r->width || !r->height)
+		return CUDA_SUCCESS;
+	if (__builtin_mul_overflow(r->width, (uint64_t)r->element, &row) ||
+	    (r->height > 1 && r->pitch % r->element) || !box_span(row, r->height, 1, r->pitch, 0, &span) ||
+	    !space_contains(x, r->dst_space, r->dst, span))
+		return CUDA_ERROR_INVALID_VALUE;
+	s = (struct backend_set){
+		.dst = r->dst,
+		.width = r->width,
+		.height = r->height,
+		.pitch = r->pitch,
+		.value = r->value,
+		.element = r->element,
+		.dst_device = r->dst_space == MEMORY_SPACE_DEVICE,
+	};
+	track_before(x, lane);
+	result = x->ops->set(x->backend, &s, work_stream(stream));
+	if (!result)
+		submitted(x, lane, 5, row * r->height);
+	return result;
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// One executor: everything it knows of its one channel. Made by executor_init from the mediator's ASSIGN, driven
+// by executor/loop.c, used by the on_NAME handlers that the generated dispatch calls. One thread.
+#ifndef VGPU_EXECUTOR_EXECUTOR_H
+#define VGPU_EXECUTOR_EXECUTOR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "executor/backends/backend.h"
+#include "executor/dispatch_gen.h"
+#include "executor/gate.h"
+#include "executor/handles.h"
+#include "executor/hostmem.h"
+#include "executor/memory.h"
+#include "executor/predict.h"
+#include "executor/print.h"
+#include "executor/ring.h"
+#include "executor/track.h"
+#include "protocol/guest/channel.h"
+#include "protocol/host/link.h"
+#include "protocol/host/turn_page.h"
+
+// A handler's result that never reaches the guest: nothing was done, run the record again when work in flight is
+// done (loop.c keeps it).
+#define RESULT_AGAIN INT32_MIN
+
+enum assign_fd {
+	ASSIGN_CHANNEL,
+	ASSIGN_HOST_WINDOW,
+	ASSIGN_DOORBELL,
+	ASSIGN_TURN_PAGE,
+	ASSIGN_KICK,
+	ASSIGN_TENANT_PAGE,
+	ASSIGN_FDS
+};
+
+struct event;
+struct watch;
+
+struct executor {
+	const struct backend_ops *ops;
+	struct backend *backend;
+	struct link_assign assign;
+	int link, doorbell, kick, host_window; // fds
+
+	// Shared memory, mapped by executor_map.
+	uint8_t *channel;
+	struct channel_header *header;
+	_Atomic uint64_t *fences;
+	struct vgpu_turn_page *turn;
+	struct vgpu_tenant_page *tenant;
+
+	struct ring ring;
+	struct gate gate;
+	struct handles handles;
+	struct memory memory;
+	struct hostmem hostmem;
+	struct track track;
+	struct predict predict;
+	struct print_buffer print;
+	struct watch *watches; // event_watch records that wait, n_watches of room for watches_room
+	uint32_t n_watches, watches_room, watch_next;
+
+	bool active; // the context exists
+	struct reply_context_activate activation;
+	int32_t sticky;		 // CUresult, 0: none
+	bool stored;		 // something that the guest may sleep for, since the last wake
+	uint64_t image_bytes;	 // of all blobs
+	uint64_t last_function;	 // id
+};
+
+// Maps the channel, the windows and the pages. fds stay the caller's but for host_window, which is kept by
+// number. 0, or -errno with why.
+int executor_map(struct executor *x, const struct link_assign *assign, const int fds[ASSIGN_FDS], char *why,
+		 size_t why_bytes);
+void executor_unmap(struct executor *x);
+
+// Opens the backend and makes everything ready for the first record. 0, or -errno with why.
+int executor_init(struct executor *x, const struct backend_ops *ops, char *why, size_t why_bytes);
+// Frees every object, closes the backend. For tests: the process just ends.
+void executor_done(struct executor *x);
+
+// The context's state for a handler that needs one: 0, the sticky error, or CUDA_ERROR_INVALID_CONTEXT.
+int32_t executor_ready(const struct executor *x);
+
+// The context has failed with this CUresult: it is sticky from now on, all work is forgotten.
+void executor_fail(struct executor *x, int32_t result);
+
+// Records a refused asynchronous record for the guest to find.
+void executor_defer(struct executor *x, int32_t result);
+
+// Frees all objects, memory and registrations and gives the context up. The sticky error stays.
+void executor_reset(struct executor *x);
+
+// event.c: looks which watched events are complete; all of them are when the context failed (their slots stay).
+void watches_poll(struct executor *x);
+void watches_drop(struct executor *x);
+void event_release(struct executor *x, struct event *e);
+
+// What the executor alone adds to and others only read.
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+#endif

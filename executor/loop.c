@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop; see the header. Three things can hold the record at the ring's head back, and with it all behind it
+// (order is the guest's): the gate, the room in flight, and a handler that wants the device idle first. Meanwhile
+// completions, host waits and watches go on.
+#include "executor/loop.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "executor/executor.h"
+#include "executor/reply.h"
+
+#define BURST	      64u    // records in one round
+#define LINK_ROUNDS   4096u  // the link is looked at once in so many rounds that do not sleep
+#define FLUSH_NS      3000u  // a batch ends when the ring was empty for so long
+#define NAP_MIN_NS    5000u
+#define NAP_MAX_NS    250000u
+#define NAP_BLOCKED_NS 10000000u
+#define NAP_ASLEEP_NS 20000u // a nap so long may be cut by the guest's doorbell
+#define NEVER	      UINT64_MAX
+
+enum stall { STALL_EMPTY, STALL_GATE, STALL_BUSY, STALL_NONE };
+
+// ---- records ----
+
+// Calls that answer as ever when the context has failed.
+static bool outlives_error(uint16_t opcode)
+{
+	return opcode == OPCODE_PING || opcode == OPCODE_DEVICE_INFO || opcode == OPCODE_CONTEXT_RESET ||
+	       opcode == OPCODE_BLOB_DESTROY;
+}
+
+static bool wants_turn(const struct executor *x)
+{
+	return x->ring.current && call_infos[x->ring.record.opcode].gpu && !x->sticky;
+}
+
+static enum stall admit(const struct executor *x)
+{
+	if (!track_has_room(&x->track))
+		return STALL_BUSY;
+	if (gate_is_free(&x->gate))
+		return STALL_NONE;
+	switch (gate_ask_slow(&x->gate, clock_now_ns(), x->track.predicted_ns)) {
+	case GATE_GO: return STALL_NONE;
+	case GATE_BUDGET_FULL: return STALL_BUSY;
+	default: return STALL_GATE;
+	}
+}
+
+// Runs the current record. 0: done; -EAGAIN: later; -EPROTO.
+static int run_record(struct executor *x, const char **why)
+{
+	static uint8_t nowhere[VGPU_REPLY_SLOT_BYTES];
+	const struct record_header *h = &x->ring.record;
+	bool has_reply = call_infos[h->opcode].has_reply;
+	struct dispatch_reply reply = {
+		.payload = has_reply ? reply_payload(x, h->reply_slot) : nowhere,
+		.room = REPLY_ROOM,
+	};
+	int r = dispatch_record(x, h->opcode, x->ring.payload, ring_payload_bytes(&x->ring), &reply, why);
+
+	if (r < 0)
+		return r;
+	if (reply.result == RESULT_AGAIN)
+		return -EAGAIN;
+	if (x->sticky && !outlives_error(h->opcode))
+		reply.result = x->sticky;
+	if (has_reply) {
+		reply_send(x, h->reply_slot, h->cookie, reply.result, reply.bytes);
+		reply_wake(x);
+	} else if (reply.result && !x->sticky) {
+		executor_defer(x, reply.result);
+	}
+	return 0;
+}
+
+static int take_records(struct executor *x, unsigned *ret_taken, enum stall *ret_stall, const char **why)
+{
+	int r;
+
+	*ret_stall = STALL_NONE;
+	for (*ret_taken = 0; *ret_taken < BURST; (*ret_taken)++) {
+		r = ring_next(&x->ring, why);
+		if (r < 0)
+			return r;
+		if (!r) {
+			*ret_stall = STALL_EMPTY;
+			return 0;
+		}
+		if (wants_turn(x)) {
+			*ret_stall = admit(x);
+			if (*ret_stall != STALL_NONE)
+				return 0;
+		}
+		r = run_record(x, why);
+		if (r == -EAGAIN) {
+			*ret_stall = STALL_BUSY;
+			return 0;
+		}
+		if (r < 0)
+			return r;
+		ring_done(&x->ring);
+	}
+	return 0;
+}
+
+// ---- one round ----
+
+static void ring_kick(struct executor *x)
+{
+	static const uint64_t one = 1;
+
+	x->gate.kick = false;
+	if (write(x->kick, &one, sizeof(one)) < 0)
+		log_warning("kick: %m");
+}
+
+static bool look_for_completions(struct executor *x, uint64_t now_ns)
+{
+	bool came = x->track.records && track_poll(x, now_ns);
+	int r;
+
+	if (x->n_watches)
+		watches_poll(x);
+	if (x->track.n_waits) {
+		bool may_pass = gate_is_free(&x->gate) ||
+				gate_ask_slow(&x->gate, now_ns, x->track.predicted_ns) == GATE_GO;
+
+		track_pass(x, now_ns, may_pass);
+	}
+	r = x->active && !x->sticky ? x->ops->error(x->backend) : 0;
+	if (r)
+		executor_fail(x, r);
+	if (x->track.records && atomic_load_explicit(&x->header->guest_waiters, memory_order_relaxed) &&
+	    track_fences_came(x))
+		x->stored = true;
+	return came;
+}
+
+static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, uint64_t *ret_wake, const char **why)
+{
+	struct executor *x = l->x;
+	unsigned taken;
+	bool came;
+	int r = take_records(x, &taken, ret_stall, why);
+
+	if (r < 0)
+		return r;
+	if (taken)
+		l->record_ns = now_ns;
+	// Guests often come with the next record at once, and the end of a batch costs a store on the device.
+	if (*ret_stall == STALL_GATE || *ret_stall == STALL_BUSY || now_ns - l->record_ns >= FLUSH_NS)
+		track_flush(x);
+	came = look_for_completions(x, now_ns);
+	atomic_store_explicit(&x->turn->in_flight, track_in_flight(&x->track), memory_order_relaxed);
+	*ret_wake = gate_update(&x->gate, now_ns, wants_turn(x) || x->track.pass_waits_for_turn,
+				track_in_flight(&x->track));
+	if (x->gate.kick)
+		ring_kick(x);
+	reply_wake(x);
+	if (x->print.used)
+		print_discard(&x->print);
+	return taken || came;
+}
+
+int loop_round(struct loop *l, uint64_t now_ns, const char **why)
+{
+	enum stall stall;
+	uint64_t wake;
+
+	return round_once(l, now_ns, &stall, &wake, why);
+}
+
+// ---- sleeping ----
+
+// Waits for doorbell, link or timeout. 1: the doorbell (or the mediator) rang, 0: it did not, -EPIPE: link closed.
+static int wait_fds(struct loop *l, uint64_t timeout_ns)
+{
+	struct timespec ts = { .tv_sec = (time_t)(timeout_ns / NSEC_PER_SEC),
+			       .tv_nsec = (long)(timeout_ns % NSEC_PER_SEC) };
+	struct epoll_event events[2];
+	int n = epoll_pwait2(l->epoll, events, 2, timeout_ns == NEVER ? NULL : &ts, NULL);
+	char packet[LINK_MAX_PACKET];
+
+	l->rounds = 0;
+	for (int i = 0; i < n; i++) {
+		ssize_t got;
+
+		if (events[i].data.fd != l->x->link)
+			continue;
+		got = recv(l->x->link, packet, sizeof(packet), MSG_DONTWAIT);
+		if (!got || (got < 0 && errno != EAGAIN && errno != EINTR))
+			return -EPIPE;
+		// No message to a running executor is defined; one that comes merely wakes.
+	}
+	return n > 0;
+}
+
+// How long the loop may rest now; 0: it goes on at once.
+static uint64_t rest_ns(const struct loop *l, uint64_t now_ns, enum stall stall, uint64_t wake_ns)
+{
+	const struct executor *x = l->x;
+	bool watching = x->track.records || x->n_watches;
+	uint64_t quiet = now_ns - l->active_ns, until_wake, nap, longest;
+
+	if (stall == STALL_NONE)
+		return 0;
+	until_wake = wake_ns == NEVER ? NEVER : wake_ns > now_ns ? wake_ns - now_ns : 0;
+	if (quiet < x->assign.spin_ns && (watching || stall == STALL_EMPTY))
+		return 0;
+	if (!watching)
+		return until_wake;
+	// All that is submitted may stand behind the guest, who rings when it is done.
+	longest = track_in_flight(&x->track) || stall != STALL_EMPTY ? NAP_MAX_NS : NAP_BLOCKED_NS;
+	nap = quiet / 16;
+	nap = nap < NAP_MIN_NS ? NAP_MIN_NS : nap > longest ? longest : nap;
+	return nap < until_wake ? nap : until_wake;
+}
+
+// Sleeps at most rest; a guest that publishes or waits rings the doorbell when consumer_asleep is set.
+static int sleep_ring(struct loop *l, uint64_t rest, enum stall stall)
+{
+	struct executor *x = l->x;
+	bool asleep = stall == STALL_EMPTY && rest >= NAP_ASLEEP_NS;
+	int r = 0;
+
+	if (asleep) {
+		atomic_store_explicit(&x->header->consumer_asleep, 1, memory_order_relaxed);
+		atomic_thread_fence(memory_order_seq_cst);
+	}
+	if (!asleep || !ring_has_more(&x->ring))
+		r = wait_fds(l, rest);
+	if (asleep)
+		atomic_store_explicit(&x->header->consumer_asleep, 0, memory_order_relaxed);
+	return r;
+}
+
+int loop_run(struct loop *l, const char **why)
+{
+	l->active_ns = l->record_ns = clock_now_ns();
+	for (;;) {
+		uint64_t now = clock_now_ns(), wake, rest;
+		enum stall stall;
+		int r = round_once(l, now, &stall, &wake, why);
+
+		if (r < 0)
+			return r;
+		if (r)
+			l->active_ns = now;
+		rest = rest_ns(l, now, stall, wake);
+		if (rest) {
+			r = sleep_ring(l, rest, stall);
+			if (r > 0 && stall == STALL_EMPTY)
+				l->active_ns = clock_now_ns();
+		} else {
+			cpu_relax();
+			r = ++l->rounds >= LINK_ROUNDS ? wait_fds(l, 0) : 0;
+		}
+		if (r == -EPIPE)
+			return 0;
+	}
+}
+
+int loop_init(struct loop *l, struct executor *x)
+{
+	// The doorbell is never read: the guest holds it too and could make a read block. Each ring is an edge.
+	struct epoll_event bell = { .events = EPOLLIN | EPOLLET, .data.fd = x->doorbell };
+	struct epoll_event link = { .events = EPOLLIN | EPOLLRDHUP, .data.fd = x->link };
+	cleanup_fd int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, x->doorbell, &bell) < 0)
+		return -errno;
+	if (x->link >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, x->link, &link) < 0)
+		return -errno;
+	*l = (struct loop){ .x = x, .epoll = take_fd(&epoll) };
+	return 0;
+}
+
+void loop_done(struct loop *l)
+{
+	close_fd(&l->epoll);
+}

@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: Apache-2.0
+// The device memory allocator of one executor; see the header. Called by the handlers of mem_* records, by
+// executor/copy.c for its checks and by executor/module.c for variables.
+#include "executor/memory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/limits.h"
+#include "protocol/cuda/cuda_abi.h"
+#include "executor/tree.h" // last
+
+// A free part of the window. Whoever holds a part of the window keeps the extent that it will become again, so
+// that giving back never needs memory.
+struct memory_extent {
+	RB_ENTRY(memory_extent) by_address, by_size;
+	uint64_t address, size;
+};
+
+struct memory_chunk {
+	LIST_ENTRY(memory_chunk) link; // in roomy, while free_units is not 0
+	struct memory_extent *extent;  // the chunk's place
+	uint32_t free_units;
+	uint32_t longest; // no free run is longer
+	uint64_t used[];  // bit per unit
+};
+
+enum block_kind { BLOCK_OWN, BLOCK_PIECE, BLOCK_DIRECT, BLOCK_FOREIGN };
+
+struct memory_block {
+	RB_ENTRY(memory_block) by_address;
+	uint64_t address, size;
+	enum block_kind kind;
+	struct memory_extent *extent; // OWN
+	struct memory_chunk *chunk;   // PIECE
+};
+
+static int compare(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int block_compare(struct memory_block *a, struct memory_block *b)
+{
+	return compare(a->address, b->address);
+}
+
+static int extent_compare(struct memory_extent *a, struct memory_extent *b)
+{
+	return compare(a->address, b->address);
+}
+
+static int size_compare(struct memory_extent *a, struct memory_extent *b)
+{
+	return a->size != b->size ? compare(a->size, b->size) : compare(a->address, b->address);
+}
+
+RB_GENERATE_STATIC(memory_blocks, memory_block, by_address, block_compare)
+RB_GENERATE_STATIC(memory_extents, memory_extent, by_address, extent_compare)
+RB_GENERATE_STATIC(memory_sizes, memory_extent, by_size, size_compare)
+
+static uint64_t round_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) / to * to;
+}
+
+// ---- the window ----
+
+static void extent_insert(struct memory *m, struct memory_extent *e)
+{
+	RB_INSERT(memory_extents, &m->extents, e);
+	RB_INSERT(memory_sizes, &m->sizes, e);
+}
+
+static void extent_remove(struct memory *m, struct memory_extent *e)
+{
+	RB_REMOVE(memory_extents, &m->extents, e);
+	RB_REMOVE(memory_sizes, &m->sizes, e);
+}
+
+// Takes the best-fitting place of size bytes out of the window; the caller owns what is returned. NULL: none.
+static struct memory_extent *window_take(struct memory *m, uint64_t size)
+{
+	struct memory_extent key = { .size = size }, *e = RB_NFIND(memory_sizes, &m->sizes, &key), *taken;
+
+	if (!e)
+		return NULL;
+	if (e->size == size) {
+		extent_remove(m, e);
+		return e;
+	}
+	taken = malloc(sizeof(*taken));
+	if (!taken)
+		return NULL;
+	extent_remove(m, e);
+	taken->address = e->address;
+	taken->size = size;
+	e->address += size;
+	e->size -= size;
+	extent_insert(m, e);
+	return taken;
+}
+
+static void window_give(struct memory *m, struct memory_extent *e)
+{
+	struct memory_extent *next = RB_NFIND(memory_extents, &m->extents, e), *before;
+
+	before = next ? RB_PREV(memory_extents, &m->extents, next) : RB_MAX(memory_extents, &m->extents);
+	if (before && before->address + before->size == e->address) {
+		extent_remove(m, before);
+		e->address = before->address;
+		e->size += before->size;
+		free(before);
+	}
+	if (next && e->address + e->size == next->address) {
+		extent_remove(m, next);
+		e->size += next->size;
+		free(next);
+	}
+	extent_insert(m, e);
+}
+
+// ---- quota ----
+
+static bool charge(struct memory *m, uint64_t bytes)
+{
+	uint64_t quota = atomic_load_explicit(&m->tenant->memory_quota, memory_order_relaxed);
+	uint64_t used = atomic_load_explicit(&m->tenant->memory_used, memory_order_relaxed);
+
+	do {
+		if (quota && (used > quota || bytes > quota - used))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&m->tenant->memory_used, &used, used + bytes,
+							memory_order_relaxed, memory_order_relaxed));
+	m->held += bytes;
+	atomic_store_explicit(&m->turn->memory_bytes, m->held, memory_order_relaxed);
+	return true;
+}
+
+static void uncharge(struct memory *m, uint64_t bytes)
+{
+	m->held -= bytes;
+	atomic_store_explicit(&m->turn->memory_bytes, m->held, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&m->tenant->memory_used, bytes, memory_order_relaxed);
+}
+
+// A mapped, charged place of size bytes (whole granules) or a CUresult.
+static int32_t span_map(struct memory *m, uint64_t size, struct memory_extent **ret)
+{
+	struct memory_extent *e;
+	int r;
+
+	if (!charge(m, size))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	e = window_take(m, size);
+	r = e ? m->ops->mem_map(m->backend, e->address, size) : CUDA_ERROR_OUT_OF_MEMORY;
+	if (r) {
+		if (e)
+			window_give(m, e);
+		uncharge(m, size);
+		return r;
+	}
+	*ret = e;
+	return CUDA_SUCCESS;
+}
+
+static int32_t span_unmap(struct memory *m, struct memory_extent *e)
+{
+	uint64_t size = e->size;
+	int r = m->ops->mem_unmap(m->backend, e->address, size);
+
+	// A backend that cannot unmap has lost its context; the address is then gone for good, the charge is not.
+	if (r)
+		free(e);
+	else
+		window_give(m, e);
+	uncharge(m, size);
+	return r;
+}
+
+// ---- chunks ----
+
+static uint32_t chunk_units(const struct memory *m)
+{
+	return (uint32_t)(m->chunk_bytes / MEMORY_UNIT);
+}
+
+// First free run of n units, or -1 with *ret_longest set to the longest there is.
+static int64_t find_run(const struct memory_chunk *c, uint32_t units, uint32_t n, uint32_t *ret_longest)
+{
+	uint32_t i = 0, start = 0, run = 0, longest = 0;
+
+	while (i < units) {
+		uint64_t word = c->used[i / 64] >> (i % 64);
+		uint32_t left = 64 - i % 64;
+
+		if (word & 1) {
+			uint32_t ones = ~word ? (uint32_t)__builtin_ctzll(~word) : 64;
+
+			i += ones < left ? ones : left;
+			run = 0;
+			continue;
+		}
+		if (!run)
+			start = i;
+		i += word ? (uint32_t)__builtin_ctzll(word) : left;
+		run = i - start;
+		if (run >= n)
+			return start;
+		if (run > longest)
+			longest = run;
+	}
+	*ret_longest = longest;
+	return -1;
+}
+
+static void mark_units(struct memory_chunk *c, uint32_t first, uint32_t n, bool used)
+{
+	for (uint32_t i = first; i < first + n;) {
+		uint32_t in_word = 64 - i % 64, take = n - (i - first) < in_word ? n - (i - first) : in_word;
+		uint64_t mask = (take == 64 ? UINT64_MAX : (1ull << take) - 1) << (i % 64);
+
+		assert((c->used[i / 64] & mask) == (used ? 0 : mask));
+		c->used[i / 64] ^= mask;
+		i += take;
+	}
+}
+
+static struct memory_chunk *chunk_new(struct memory *m, int32_t *ret_result)
+{
+	struct memory_chunk *c = calloc(1, sizeof(*c) + chunk_units(m) / 8);
+
+	*ret_result = c ? span_map(m, m->chunk_bytes, &c->extent) : CUDA_ERROR_OUT_OF_MEMORY;
+	if (*ret_result) {
+		free(c);
+		return NULL;
+	}
+	c->free_units = c->longest = chunk_units(m);
+	LIST_INSERT_HEAD(&m->roomy, c, link);
+	return c;
+}
+
+static void chunk_give(struct memory_chunk *c, struct memory *m, uint64_t address, uint64_t size)
+{
+	uint32_t n = (uint32_t)(round_up(size, MEMORY_UNIT) / MEMORY_UNIT);
+
+	mark_units(c, (uint32_t)((address - c->extent->address) / MEMORY_UNIT), n, false);
+	if (!c->free_units)
+		LIST_INSERT_HEAD(&m->roomy, c, link);
+	c->free_units += n;
+	c->longest = c->free_units;
+}
+
+static int32_t piece_alloc(struct memory *m, struct memory_block *b, uint64_t *ret_charged)
+{
+	uint32_t n = (uint32_t)(round_up(b->size, MEMORY_UNIT) / MEMORY_UNIT);
+	struct memory_chunk *c;
+	int64_t at = -1;
+	int32_t r;
+
+	LIST_FOREACH(c, &m->roomy, link) {
+		if (c->longest < n)
+			continue;
+		at = find_run(c, chunk_units(m), n, &c->longest);
+		if (at >= 0)
+			break;
+	}
+	if (!c) {
+		c = chunk_new(m, &r);
+		if (!c)
+			return r;
+		*ret_charged = m->chunk_bytes;
+		at = 0;
+	}
+	mark_units(c, (uint32_t)at, n, true);
+	c->free_units -= n;
+	if (!c->free_units)
+		LIST_REMOVE(c, link);
+	b->kind = BLOCK_PIECE;
+	b->chunk = c;
+	b->address = c->extent->address + (uint64_t)at * MEMORY_UNIT;
+	return CUDA_SUCCESS;
+}
+
+static int32_t piece_free(struct memory *m, struct memory_block *b)
+{
+	struct memory_chunk *c = b->chunk;
+	int32_t r;
+
+	chunk_give(c, m, b->address, b->size);
+	if (c->free_units < chunk_units(m))
+		return CUDA_SUCCESS;
+	LIST_REMOVE(c, link);
+	r = span_unmap(m, c->extent);
+	free(c);
+	return r;
+}
+
+// ---- allocations ----
+
+static int32_t direct_alloc(struct memory *m, struct memory_block *b, uint64_t *ret_charged)
+{
+	uint64_t size = round_up(b->size, MEMORY_UNIT);
+	int r;
+
+	if (!charge(m, size))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	r = m->ops->mem_alloc(m->backend, size, &b->address);
+	if (r) {
+		uncharge(m, size);
+		return r;
+	}
+	b->kind = BLOCK_DIRECT;
+	*ret_charged = size;
+	return CUDA_SUCCESS;
+}
+
+static int32_t own_alloc(struct memory *m, struct memory_block *b, uint64_t *ret_charged)
+{
+	uint64_t size = round_up(b->size, m->granule);
+	int32_t r = span_map(m, size, &b->extent);
+
+	if (r)
+		return r;
+	b->kind = BLOCK_OWN;
+	b->address = b->extent->address;
+	*ret_charged = size;
+	return CUDA_SUCCESS;
+}
+
+int32_t memory_alloc(struct memory *m, uint64_t size, uint64_t *ret_address, uint64_t *ret_charged)
+{
+	struct memory_block *b;
+	uint64_t charged = 0;
+	int32_t r;
+
+	if (!size)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (size > VGPU_WINDOW_BYTES || m->n_blocks >= VGPU_MAX_ALLOCATIONS)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	b = calloc(1, sizeof(*b));
+	if (!b)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	b->size = size;
+	if (!m->granule)
+		r = direct_alloc(m, b, &charged);
+	else if (size <= m->chunk_bytes / 2)
+		r = piece_alloc(m, b, &charged);
+	else
+		r = own_alloc(m, b, &charged);
+	if (r) {
+		free(b);
+		return r;
+	}
+	RB_INSERT(memory_blocks, &m->blocks, b);
+	m->n_blocks++;
+	*ret_address = b->address;
+	*ret_charged = charged;
+	return CUDA_SUCCESS;
+}
+
+static struct memory_block *block_at(const struct memory *m, uint64_t address)
+{
+	struct memory_block key = { .address = address };
+
+	return RB_FIND(memory_blocks, (struct memory_blocks *)&m->blocks, &key);
+}
+
+bool memory_is_base(const struct memory *m, uint64_t address)
+{
+	const struct memory_block *b = block_at(m, address);
+
+	return b && b->kind != BLOCK_FOREIGN;
+}
+
+static int32_t block_free(struct memory *m, struct memory_block *b)
+{
+	uint64_t size = round_up(b->size, MEMORY_UNIT);
+	int32_t r = CUDA_SUCCESS;
+
+	RB_REMOVE(memory_blocks, &m->blocks, b);
+	m->n_blocks--;
+	switch (b->kind) {
+	case BLOCK_OWN: r = span_unmap(m, b->extent); break;
+	case BLOCK_PIECE: r = piece_free(m, b); break;
+	case BLOCK_DIRECT:
+		r = m->ops->mem_free(m->backend, b->address);
+		uncharge(m, size);
+		break;
+	case BLOCK_FOREIGN: break;
+	}
+	free(b);
+	return r;
+}
+
+int32_t memory_free(struct memory *m, uint64_t address)
+{
+	struct memory_block *b = block_at(m, address);
+
+	if (!b || b->kind == BLOCK_FOREIGN)
+		return CUDA_ERROR_INVALID_VALUE;
+	return block_free(m, b);
+}
+
+int32_t memory_add_foreign(struct memory *m, uint64_t address, uint64_t size, bool *ret_new)
+{
+	struct memory_block *b = block_at(m, address);
+
+	*ret_new = false;
+	if (b)
+		return CUDA_SUCCESS;
+	b = m->n_blocks < VGPU_MAX_ALLOCATIONS ? calloc(1, sizeof(*b)) : NULL;
+	if (!b)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*b = (struct memory_block){ .address = address, .size = size, .kind = BLOCK_FOREIGN };
+	RB_INSERT(memory_blocks, &m->blocks, b);
+	m->n_blocks++;
+	*ret_new = true;
+	return CUDA_SUCCESS;
+}
+
+void memory_remove_foreign(struct memory *m, uint64_t address)
+{
+	struct memory_block *b = block_at(m, address);
+
+	if (b && b->kind == BLOCK_FOREIGN)
+		block_free(m, b);
+}
+
+bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
+{
+	const struct memory_block *b = RB_ROOT(&m->blocks), *at = NULL;
+
+	while (b) { // the last block that begins at or below address
+		if (b->address <= address) {
+			at = b;
+			b = RB_RIGHT(b, by_address);
+		} else {
+			b = RB_LEFT(b, by_address);
+		}
+	}
+	return at && address - at->address <= at->size && bytes <= at->size - (address - at->address);
+}
+
+int32_t memory_info(const struct memory *m, uint64_t *ret_free, uint64_t *ret_total)
+{
+	uint64_t quota = atomic_load_explicit(&m->tenant->memory_quota, memory_order_relaxed);
+	uint64_t used = atomic_load_explicit(&m->tenant->memory_used, memory_order_relaxed);
+	uint64_t left = used < quota ? quota - used : 0;
+	int r = m->ops->mem_available(m->backend, ret_free, ret_total);
+
+	if (r || !quota)
+		return r;
+	if (quota < *ret_total)
+		*ret_total = quota;
+	if (left < *ret_free)
+		*ret_free = left;
+	return CUDA_SUCCESS;
+}
+
+// ---- life ----
+
+int memory_init(struct memory *m, const struct backend_ops *ops, struct backend *backend, uint64_t base,
+		uint64_t bytes, struct vgpu_turn_page *turn, struct vgpu_tenant_page *tenant)
+{
+	struct memory_extent *all;
+
+	*m = (struct memory){ .ops = ops, .backend = backend, .turn = turn, .tenant = tenant };
+	m->granule = ops->mem_granularity(backend);
+	if (!m->granule)
+		return ops->mem_alloc && ops->mem_free ? 0 : -EINVAL;
+	if (m->granule % MEMORY_UNIT || m->granule & (m->granule - 1) || base % m->granule ||
+	    bytes <= BACKEND_PRIVATE_WINDOW_BYTES || bytes % m->granule)
+		return -EINVAL;
+	m->chunk_bytes = round_up(MEMORY_CHUNK_BYTES, m->granule);
+	all = malloc(sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	all->address = base;
+	all->size = (bytes - BACKEND_PRIVATE_WINDOW_BYTES) / m->granule * m->granule;
+	extent_insert(m, all);
+	return 0;
+}
+
+void memory_clear(struct memory *m)
+{
+	struct memory_block *b;
+
+	while ((b = RB_ROOT(&m->blocks)))
+		block_free(m, b);
+	assert(!m->held && LIST_EMPTY(&m->roomy));
+}
+
+void memory_done(struct memory *m)
+{
+	struct memory_extent *e;
+
+	assert(RB_EMPTY(&m->blocks));
+	while ((e = RB_ROOT(&m->extents))) {
+		extent_remove(m, e);
+		free(e);
+	}
+}

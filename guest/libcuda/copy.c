@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// How bytes move. Memory that the GPU reaches is copied by one record. Pageable memory of the program goes
+// through the arena in pieces, small writes travel inside the record. What the program may rely on is CUDA's:
+// a pageable source may be reused when the call returns, a pageable destination is filled then. Runs in the
+// guest program.
+#include <string.h>
+
+#include "guest/client/calls_gen.h"
+#include "common/limits.h"
+#include "guest/libcuda/libcuda.h"
+#include "guest/libcuda/ranges.h"
+
+#define WRITE_MAX  16384u	   // bytes that travel in a record
+#define STAGED_MAX (64u << 10)	   // a synchronous copy of this much returns once staged
+#define PIECE	   (VGPU_CHUNK_MAX / 4) // so that filling one piece overlaps the copy of another
+
+enum place { PAGEABLE, GPU_DEVICE, GPU_HOST };
+
+// Bytes from the first to the last one that a side of the copy touches; 0 on overflow.
+static uint64_t extent(const struct vc_copy *c, uint64_t pitch, uint64_t slice)
+{
+	uint64_t rows, slices, sum;
+
+	if (__builtin_mul_overflow(c->height - 1, pitch, &rows) ||
+	    __builtin_mul_overflow(c->depth - 1, slice, &slices) || __builtin_add_overflow(rows, slices, &sum) ||
+	    __builtin_add_overflow(sum, c->width, &sum))
+		return 0;
+	return sum;
+}
+
+// Where [address, address + bytes) lies. The side is what the program called it.
+static CUresult locate(uint64_t address, uint64_t bytes, enum vc_side side, enum place *ret)
+{
+	struct vc_range range;
+
+	if (!bytes || address + (bytes - 1) < address)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!vc_range_find(address, &range) && range.bytes - (address - range.base) >= bytes) {
+		*ret = vc_range_is_device(&range) ? GPU_DEVICE : GPU_HOST;
+		return CUDA_SUCCESS;
+	}
+	// A range that only begins in known memory, or lies in a window, or is called device memory: refused.
+	if (side == VC_SIDE_DEVICE || !address || address - VGPU_DEVICE_WINDOW_BASE < VGPU_WINDOW_BYTES ||
+	    address - VGPU_HOST_WINDOW_BASE < VGPU_WINDOW_BYTES)
+		return CUDA_ERROR_INVALID_VALUE;
+	*ret = PAGEABLE; // a registered range's bytes may be copied by the processor too
+	return CUDA_SUCCESS;
+}
+
+static enum memory_space space_of(enum place place)
+{
+	return place == GPU_DEVICE ? MEMORY_SPACE_DEVICE : MEMORY_SPACE_HOST;
+}
+
+static CUresult push_copy(struct vc_stream *s, const struct vc_copy *c, enum place dst, enum place src)
+{
+	struct record_copy record = {
+		.stream = s->handle, .dst = c->dst, .src = c->src,
+		.width = c->width, .height = c->height, .depth = c->depth,
+		.dst_pitch = c->dst_pitch, .src_pitch = c->src_pitch,
+		.dst_slice = c->dst_slice, .src_slice = c->src_slice,
+		.dst_space = space_of(dst), .src_space = space_of(src),
+	};
+	CUresult result = (CUresult)vgpu_push_copy(vc_client, &record);
+
+	if (!result)
+		vc_stream_submitted(s);
+	return result;
+}
+
+static CUresult push_write(struct vc_stream *s, uint64_t dst, const void *src, uint32_t bytes, enum place place)
+{
+	struct record_write record = {
+		.stream = s->handle, .dst = dst, .size = bytes, .dst_space = space_of(place)
+	};
+	CUresult result = (CUresult)vgpu_push_write(vc_client, &record, src, bytes);
+
+	if (!result)
+		vc_stream_submitted(s);
+	return result;
+}
+
+// ---- pieces: runs of rows, or parts of a row, that fit the arena at once
+
+struct piece {
+	uint64_t slice, row, column; // where it begins in the copy
+	uint64_t rows, bytes;	     // rows of bytes each; more than one only if bytes is the whole width
+};
+
+// The piece that begins at `at`; 0 when the copy is over.
+static int piece_at(const struct vc_copy *c, uint64_t slice, uint64_t row, uint64_t column, struct piece *ret)
+{
+	if (slice >= c->depth)
+		return 0;
+	*ret = (struct piece){ .slice = slice, .row = row, .column = column, .rows = 1 };
+	if (column || c->width > PIECE) {
+		ret->bytes = c->width - column < PIECE ? c->width - column : PIECE;
+	} else {
+		uint64_t fit = PIECE / c->width;
+
+		ret->bytes = c->width;
+		ret->rows = c->height - row < fit ? c->height - row : fit;
+	}
+	return 1;
+}
+
+static int piece_next(const struct vc_copy *c, struct piece *p)
+{
+	uint64_t slice = p->slice, row = p->row, column = p->column + p->bytes;
+
+	if (column == c->width) {
+		column = 0;
+		row += p->rows;
+	}
+	if (row == c->height) {
+		row = 0;
+		slice++;
+	}
+	return piece_at(c, slice, row, column, p);
+}
+
+static uint64_t dst_of(const struct vc_copy *c, const struct piece *p)
+{
+	return c->dst + p->slice * c->dst_slice + p->row * c->dst_pitch + p->column;
+}
+
+static uint64_t src_of(const struct vc_copy *c, const struct piece *p)
+{
+	return c->src + p->slice * c->src_slice + p->row * c->src_pitch + p->column;
+}
+
+// Packs rows from the program's memory, or unpacks them there.
+static void copy_rows(char *dst, uint64_t dst_pitch, const char *src, uint64_t src_pitch, const struct piece *p)
+{
+	if (p->rows == 1 || (dst_pitch == p->bytes && src_pitch == p->bytes)) {
+		memcpy(dst, src, p->rows * p->bytes);
+		return;
+	}
+	for (uint64_t i = 0; i < p->rows; i++)
+		memcpy(dst + i * dst_pitch, src + i * src_pitch, p->bytes);
+}
+
+// ---- pageable source
+
+static CUresult stage_piece(struct vc_stream *s, const struct vc_copy *c, const struct piece *p, enum place dst)
+{
+	const char *src = (const char *)(uintptr_t)src_of(c, p);
+	struct vgpu_chunk chunk;
+	struct vc_copy part;
+	uint64_t value = 0;
+	CUresult result;
+	int r;
+
+	if (p->rows == 1 && p->bytes <= WRITE_MAX)
+		return push_write(s, dst_of(c, p), src, (uint32_t)p->bytes, dst);
+	r = vgpu_arena_get(vc_client, p->rows * p->bytes, &chunk);
+	if (r)
+		return r < 0 ? CUDA_ERROR_INVALID_VALUE : (CUresult)r;
+	copy_rows(chunk.address, p->bytes, src, c->src_pitch, p);
+	part = (struct vc_copy){ .dst = dst_of(c, p), .src = (uintptr_t)chunk.address,
+				 .width = p->bytes, .height = p->rows, .depth = 1,
+				 .dst_pitch = p->rows > 1 ? c->dst_pitch : p->bytes, .src_pitch = p->bytes };
+	result = push_copy(s, &part, dst, GPU_HOST);
+	if (!result)
+		result = vc_stream_fence(s, &value);
+	vgpu_arena_put(vc_client, &chunk, result ? UINT32_MAX : s->fence.slot, value);
+	return result;
+}
+
+static CUresult from_pageable(struct vc_stream *s, const struct vc_copy *c, enum place dst)
+{
+	CUresult result = CUDA_SUCCESS;
+	struct piece p;
+	int more = piece_at(c, 0, 0, 0, &p);
+
+	while (more && !result) {
+		result = stage_piece(s, c, &p, dst);
+		more = piece_next(c, &p);
+	}
+	return result;
+}
+
+// ---- pageable destination: two pieces in flight, so that unpacking one overlaps the copy of the next
+
+struct fetch {
+	struct piece piece;
+	struct vgpu_chunk chunk;
+	uint64_t value;
+	int busy;
+};
+
+static CUresult fetch_start(struct vc_stream *s, const struct vc_copy *c, const struct piece *p, enum place src,
+			    struct fetch *f)
+{
+	struct vc_copy part;
+	CUresult result;
+	int r = vgpu_arena_get(vc_client, p->rows * p->bytes, &f->chunk);
+
+	if (r)
+		return r < 0 ? CUDA_ERROR_INVALID_VALUE : (CUresult)r;
+	f->piece = *p;
+	f->busy = 1;
+	part = (struct vc_copy){ .dst = (uintptr_t)f->chunk.address, .src = src_of(c, p),
+				 .width = p->bytes, .height = p->rows, .depth = 1,
+				 .dst_pitch = p->bytes, .src_pitch = p->rows > 1 ? c->src_pitch : p->bytes };
+	result = push_copy(s, &part, GPU_HOST, src);
+	return result ? result : vc_stream_fence(s, &f->value);
+}
+
+static CUresult fetch_finish(struct vc_stream *s, const struct vc_copy *c, struct fetch *f, CUresult result)
+{
+	int r;
+
+	if (!f->busy)
+		return result;
+	if (!result) {
+		r = vgpu_fence_wait(vc_client, s->fence.slot, f->value, UINT64_MAX);
+		result = (CUresult)(r ? r : vgpu_client_sticky(vc_client));
+	}
+	if (!result)
+		copy_rows((char *)(uintptr_t)dst_of(c, &f->piece), c->dst_pitch, f->chunk.address, f->piece.bytes,
+			  &f->piece);
+	vgpu_arena_put(vc_client, &f->chunk, UINT32_MAX, 0);
+	f->busy = 0;
+	return result;
+}
+
+static CUresult to_pageable(struct vc_stream *s, const struct vc_copy *c, enum place src)
+{
+	struct fetch fetches[2] = { { .busy = 0 }, { .busy = 0 } };
+	CUresult result = CUDA_SUCCESS;
+	struct piece p;
+	unsigned int turn = 0;
+	int more = piece_at(c, 0, 0, 0, &p);
+
+	while (more && !result) {
+		result = fetch_start(s, c, &p, src, &fetches[turn]);
+		turn ^= 1;
+		result = fetch_finish(s, c, &fetches[turn], result);
+		more = piece_next(c, &p);
+	}
+	result = fetch_finish(s, c, &fetches[turn], result);
+	result = fetch_finish(s, c, &fetches[turn ^ 1], result);
+	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
+}
+
+// Both sides are the program's own: its turn in the stream, then the processor copies.
+static CUresult within_program(struct vc_stream *s, const struct vc_copy *c)
+{
+	CUresult result = vc_stream_wait(s);
+	struct piece row = { .rows = 1, .bytes = c->width };
+
+	if (result)
+		return result;
+	for (row.slice = 0; row.slice < c->depth; row.slice++)
+		for (row.row = 0; row.row < c->height; row.row++)
+			memmove((void *)(uintptr_t)dst_of(c, &row), (const void *)(uintptr_t)src_of(c, &row), c->width);
+	return CUDA_SUCCESS;
+}
+
+// Rows that follow each other without a gap on both sides are one row.
+static void flatten(struct vc_copy *c)
+{
+	if (c->depth > 1 && c->dst_slice == c->dst_pitch * c->height && c->src_slice == c->src_pitch * c->height) {
+		c->height *= c->depth;
+		c->depth = 1;
+	}
+	if (c->depth == 1 && c->height > 1 && c->dst_pitch == c->width && c->src_pitch == c->width) {
+		c->width *= c->height;
+		c->height = 1;
+	}
+}
+
+CUresult vc_copy_submit(struct vc_stream *s, const struct vc_copy *copy, int sync)
+{
+	enum place dst, src;
+	struct vc_copy c = *copy;
+	CUresult result;
+	int staged;
+
+	if (!c.width || !c.height || !c.depth)
+		return CUDA_SUCCESS;
+	result = locate(c.dst, extent(&c, c.dst_pitch, c.dst_slice), c.dst_side, &dst);
+	if (!result)
+		result = locate(c.src, extent(&c, c.src_pitch, c.src_slice), c.src_side, &src);
+	if (result)
+		return result;
+	flatten(&c);
+	if (dst == PAGEABLE)
+		return src == PAGEABLE ? within_program(s, &c) : to_pageable(s, &c, src);
+	result = src == PAGEABLE ? from_pageable(s, &c, dst) : push_copy(s, &c, dst, src);
+	staged = src == PAGEABLE && c.height == 1 && c.depth == 1 && c.width <= STAGED_MAX;
+	if (result || !sync || staged || (dst == GPU_DEVICE && src == GPU_DEVICE))
+		return result;
+	return vc_stream_wait(s);
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+# Build-time generator of libcuda.so.1: reads symbols.yaml (what the driver exports), calls.yaml (what works
+# here) and cuda_calls.def (signatures); writes the linker version script, the cuGetProcAddress table, the
+# functions that need no thought (not-supported answers, old names, per-thread-stream forms) and the coverage
+# page. The linker checks that table and code agree: a call that works but has no code is undefined, one that
+# has code but is not declared is defined twice.
+import argparse
+import re
+import sys
+
+import jinja2
+import yaml
+
+HEAD = '// SPDX-License-Identifier: Apache-2.0\n// Made by guest/libcuda/generate.py; do not edit.\n'
+
+MAP = '''{
+global:
+{% for s in symbols %}	{{ s }};
+{% endfor %}local:
+	*;
+};
+'''
+
+PROCADDR = HEAD + '''#include "guest/libcuda/procaddr.h"
+
+{% for s in symbols %}extern char {{ s }}[] __attribute__((visibility("default")));
+{% endfor %}
+{% for b in bases %}static const struct proc_version versions_{{ b.name }}[] = {
+{% for v in b.versions %}	{ {{ v.since }}, {{ v.symbol }}, {{ v.per_thread or 'NULL' }}, {{ v.per_thread_since or 0 }} },
+{% endfor %}};
+{% endfor %}
+const struct proc_entry proc_table[] = {
+{% for b in bases %}	{ "{{ b.name }}", versions_{{ b.name }}, {{ b.versions | length }} },
+{% endfor %}};
+const size_t proc_table_count = sizeof(proc_table) / sizeof(proc_table[0]);
+'''
+
+CALLS = HEAD + '''#include "guest/libcuda/libcuda.h"
+
+// Old names: the same function under the name that earlier versions gave it.
+{% for a in aliases %}CUresult {{ a.name }}({{ a.params }})
+{
+	return {{ a.target }}({{ a.args }});
+}
+
+{% endfor %}
+// Per-thread-stream forms: the NULL stream means the calling thread's stream while the call lasts.
+{% for w in wrappers %}VC_EXPORT CUresult {{ w.name }}({{ w.params }});
+CUresult {{ w.name }}({{ w.params }})
+{
+	CUresult result;
+
+	vc_thread.per_thread++;
+	result = {{ w.target }}({{ w.args }});
+	vc_thread.per_thread--;
+	return result;
+}
+
+{% endfor %}'''
+
+STUBS = HEAD + '''// Calls that are known but not there yet: CUDA_ERROR_NOT_SUPPORTED, logged once by name.
+#include "guest/libcuda/log.h"
+
+#define NOT_SUPPORTED(call)                                               \\
+	__attribute__((visibility("default"))) int call(void);            \\
+	int call(void)                                                    \\
+	{                                                                 \\
+		static struct vc_unsupported once = { #call, 0 };         \\
+		return vc_not_supported(&once);                           \\
+	}
+
+{% for s in stubs %}NOT_SUPPORTED({{ s }})
+{% endfor %}'''
+
+COVERAGE = '''# Coverage of the CUDA driver interface
+
+Made by `guest/libcuda/generate.py` from `symbols.yaml` and `calls.yaml`. {{ works }} of {{ rows | length }} exported names work;
+the others answer `CUDA_ERROR_NOT_SUPPORTED`. Cost: *local* is answered in the guest; *push* is a record without
+reply; *call* is one round trip to the executor; *wait* lasts until work on the GPU is done.
+
+| call | state | answered in | cost |
+|---|---|---|---|
+{% for r in rows %}| {{ r.name }} | {{ r.state }} | {{ r.where }} | {{ r.cost }} |
+{% endfor %}'''
+
+
+def read_signatures(path):
+    text = open(path).read()
+    calls = {}
+    for name, params in re.findall(r'CUDA_CALL\(\s*(\w+)\s*,\s*\(([^()]*)\)\s*\)', text):
+        params = ' '.join(params.split())
+        names = [] if params == 'void' else [re.search(r'(\w+)$', p.strip()).group(1) for p in params.split(',')]
+        calls[name] = (params, ', '.join(names))
+    return calls
+
+
+def read_bases(path):
+    bases, symbols = [], set()
+    for name, text in yaml.safe_load(open(path)).items():
+        versions, _, forms = str(text).partition(';')
+        kind, suffixes = (forms.split()[0], forms.split()[1:]) if forms else (None, [])
+        rows = []
+        for version in versions.split():
+            since, _, suffix = version.partition('_')
+            suffix = '_' + suffix if suffix else ''
+            symbol = 'cu' + name + suffix
+            per_thread = None
+            if (suffix or '.') in suffixes:
+                per_thread = '%s_%s' % (symbol, kind)
+                symbols.add(per_thread)
+            symbols.add(symbol)
+            rows.append({'since': int(since), 'symbol': symbol, 'per_thread': per_thread,
+                         'per_thread_since': max(7000, int(since)) if per_thread else None})
+        rows.sort(key=lambda r: -r['since'])
+        bases.append({'name': 'cu' + name, 'versions': rows})
+    bases.sort(key=lambda b: b['name'])
+    return bases, sorted(symbols)
+
+
+def read_works(path, symbols):
+    data = yaml.safe_load(open(path))
+    works, aliases = {}, {}
+    for group, names in data['works'].items():
+        where, cost = group.split()
+        for name in names:
+            symbol = 'cu' + name
+            if symbol in works or symbol not in symbols:
+                sys.exit('calls.yaml: %s is twice or not in symbols.yaml' % symbol)
+            works[symbol] = (where, cost)
+    for name, target in data['aliases'].items():
+        if 'cu' + name not in symbols or 'cu' + target not in works:
+            sys.exit('calls.yaml: alias %s is no symbol or its target does not work' % name)
+        aliases['cu' + name] = 'cu' + target
+    return works, aliases
+
+
+def plan(symbols, works, aliases, signatures):
+    wrappers, alias_rows, stubs, rows = [], [], [], []
+    for symbol in symbols:
+        plain = re.sub(r'_pt[ds][sz]$', '', symbol)
+        target = aliases.get(symbol, plain)
+        real = aliases.get(target, target)
+        state = works.get(real)
+        if state is None:
+            stubs.append(symbol)
+            rows.append({'name': symbol, 'state': 'not supported', 'where': '-', 'cost': '-'})
+            continue
+        rows.append({'name': symbol, 'state': 'works', 'where': state[0], 'cost': state[1]})
+        if symbol in works:
+            if symbol not in signatures:
+                sys.exit('cuda_calls.def: no signature of %s' % symbol)
+            continue
+        if target not in signatures:
+            sys.exit('cuda_calls.def: no signature of %s' % target)
+        params, args = signatures[target]
+        row = {'name': symbol, 'target': target, 'params': params, 'args': args}
+        if symbol in aliases:
+            if signatures.get(symbol) != signatures[target]:
+                sys.exit('cuda_calls.def: %s and %s must have the same signature' % (symbol, target))
+            alias_rows.append(row)
+        else:
+            wrappers.append(row)
+    return wrappers, alias_rows, stubs, rows
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--symbols', required=True)
+    parser.add_argument('--calls', required=True)
+    parser.add_argument('--signatures', required=True)
+    parser.add_argument('--map')
+    parser.add_argument('--procaddr')
+    parser.add_argument('--calls-out')
+    parser.add_argument('--stubs')
+    parser.add_argument('--coverage')
+    args = parser.parse_args()
+    bases, symbols = read_bases(args.symbols)
+    works, aliases = read_works(args.calls, set(symbols))
+    wrappers, alias_rows, stubs, rows = plan(symbols, works, aliases, read_signatures(args.signatures))
+    context = {'symbols': symbols, 'bases': bases, 'wrappers': wrappers, 'aliases': alias_rows, 'stubs': stubs,
+               'rows': rows, 'works': sum(r['state'] == 'works' for r in rows)}
+    for path, template in ((args.map, MAP), (args.procaddr, PROCADDR), (args.calls_out, CALLS),
+                           (args.stubs, STUBS), (args.coverage, COVERAGE)):
+        if path:
+            with open(path, 'w') as out:
+                out.write(jinja2.Template(template, keep_trailing_newline=True).render(context))
+
+
+main()

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// Launches: what the driver would refuse at once is refused here, from what is known of device and function; the
+// rest is one record, its parameters written straight into the ring. The hottest path of the library: no lock
+// but the ring's. Runs in the guest program.
+#include <string.h>
+
+#include "common/limits.h"
+#include "guest/client/calls_gen.h"
+#include "guest/libcuda/libcuda.h"
+
+struct launch {
+	struct vc_function *f;
+	struct vc_stream *stream;
+	unsigned int grid[3], block[3], shared;
+	void **params; // kernelParams, or NULL
+	const void *blob; // of `extra`, or NULL
+	uint32_t blob_bytes;
+	const CUlaunchAttribute *attributes;
+	unsigned int attribute_count;
+};
+
+static CUresult check_shape(const struct launch *l)
+{
+	const int32_t *a = vc_device.attributes;
+	uint64_t threads = (uint64_t)l->block[0] * l->block[1] * l->block[2];
+
+	for (int i = 0; i < 3; i++) {
+		if (!l->grid[i] || l->grid[i] > (unsigned int)a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i])
+			return CUDA_ERROR_INVALID_VALUE;
+		if (!l->block[i] || l->block[i] > (unsigned int)a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X + i])
+			return CUDA_ERROR_INVALID_VALUE;
+	}
+	if (threads > (uint64_t)a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
+		return CUDA_ERROR_INVALID_VALUE;
+	if (threads > (uint64_t)atomic_load_explicit(&l->f->attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK],
+						     memory_order_relaxed))
+		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+	if (l->shared > (uint64_t)atomic_load_explicit(
+				&l->f->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES], memory_order_relaxed))
+		return CUDA_ERROR_INVALID_VALUE;
+	return CUDA_SUCCESS;
+}
+
+// The buffer that `extra` names, a list of keys and values.
+static CUresult read_extra(void **extra, struct launch *l)
+{
+	const size_t *size = NULL;
+
+	for (; *extra != CU_LAUNCH_PARAM_END; extra += 2) {
+		if (*extra == CU_LAUNCH_PARAM_BUFFER_POINTER)
+			l->blob = extra[1];
+		else if (*extra == CU_LAUNCH_PARAM_BUFFER_SIZE)
+			size = extra[1];
+		else
+			return CUDA_ERROR_INVALID_VALUE;
+	}
+	if (!l->blob || !size || *size > VGPU_MAX_PARAM_BYTES || *size < l->f->param_bytes)
+		return CUDA_ERROR_INVALID_VALUE;
+	l->blob_bytes = l->f->param_bytes; // what lies behind is padding
+	return CUDA_SUCCESS;
+}
+
+static CUresult check_params(struct launch *l, void **params, void **extra)
+{
+	if (params && extra)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (extra)
+		return read_extra(extra, l);
+	if (!params && l->f->n_params)
+		return CUDA_ERROR_INVALID_VALUE;
+	l->params = params;
+	for (uint32_t i = 0; i < l->f->n_params; i++)
+		if (!params[i])
+			return CUDA_ERROR_INVALID_VALUE;
+	return CUDA_SUCCESS;
+}
+
+static void write_params(const struct launch *l, char *to)
+{
+	const struct vc_function *f = l->f;
+	uint32_t at = 0;
+
+	if (l->blob) {
+		memcpy(to, l->blob, l->blob_bytes);
+		return;
+	}
+	for (uint32_t i = 0; i < f->n_params; i++) {
+		uint32_t offset = f->params[i].offset, size = f->params[i].size;
+
+		if (at < offset)
+			memset(to + at, 0, offset - at); // gaps: nothing of the ring's past goes along
+		switch (size) { // the usual ones without a call
+		case 8: memcpy(to + offset, l->params[i], 8); break;
+		case 4: memcpy(to + offset, l->params[i], 4); break;
+		default: memcpy(to + offset, l->params[i], size); break;
+		}
+		at = offset + size;
+	}
+	if (at < f->param_bytes)
+		memset(to + at, 0, f->param_bytes - at);
+}
+
+static CUresult submit(const struct launch *l)
+{
+	uint32_t attribute_bytes = l->attribute_count * (uint32_t)sizeof(CUlaunchAttribute);
+	struct record_launch record = {
+		.stream = l->stream->handle,
+		.function = vc_object_handle(VC_FUNCTION, l->f),
+		.grid_x = l->grid[0], .grid_y = l->grid[1], .grid_z = l->grid[2],
+		.block_x = l->block[0], .block_y = l->block[1], .block_z = l->block[2],
+		.dynamic_shared = l->shared,
+		.n_attributes = l->attribute_count,
+		.param_bytes = l->f->param_bytes,
+	};
+	char *tail = vgpu_client_begin(vc_client, OPCODE_LAUNCH, &record, sizeof(record),
+				       attribute_bytes + record.param_bytes);
+
+	if (!tail)
+		return (CUresult)vgpu_client_lost(vc_client);
+	if (attribute_bytes)
+		memcpy(tail, l->attributes, attribute_bytes);
+	write_params(l, tail + attribute_bytes);
+	vgpu_client_commit(vc_client);
+	vc_stream_submitted(l->stream);
+	return CUDA_SUCCESS;
+}
+
+// Attributes that the executor knows how to pass on.
+static int attribute_passes(int id)
+{
+	switch (id) {
+	case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
+	case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+	case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
+	case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
+	case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
+	case CU_LAUNCH_ATTRIBUTE_PRIORITY:
+	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
+	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
+	case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: return 1;
+	default: return 0;
+	}
+}
+
+// A cluster's dimensions divide the grid's.
+static int cluster_fits(const CUlaunchAttribute *a, const struct launch *l)
+{
+	const unsigned int c[3] = { a->value.clusterDim.x, a->value.clusterDim.y, a->value.clusterDim.z };
+
+	for (int i = 0; i < 3; i++)
+		if (!c[i] || l->grid[i] % c[i])
+			return 0;
+	return 1;
+}
+
+static CUresult check_attributes(const CUlaunchAttribute *from, unsigned int count, struct launch *l,
+				 CUlaunchAttribute *to)
+{
+	l->attributes = to;
+	l->attribute_count = 0;
+	for (unsigned int i = 0; i < count; i++) {
+		if (from[i].id == CU_LAUNCH_ATTRIBUTE_IGNORE)
+			continue;
+		if (!attribute_passes(from[i].id)) {
+			vc_log("launch attribute %d is not supported yet", from[i].id);
+			return CUDA_ERROR_NOT_SUPPORTED;
+		}
+		if (l->attribute_count == VGPU_MAX_LAUNCH_ATTRS)
+			return CUDA_ERROR_INVALID_VALUE;
+		if (from[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION && !cluster_fits(&from[i], l))
+			return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+		to[l->attribute_count] = from[i];
+		memset(to[l->attribute_count++].pad, 0, sizeof(from[i].pad));
+	}
+	return CUDA_SUCCESS;
+}
+
+static CUresult prepare(CUfunction function, CUstream stream, struct launch *l)
+{
+	struct vc_context *ctx;
+	CUresult result = vc_enter_report(&ctx);
+
+	if (result)
+		return result;
+	l->f = vc_function_find(function);
+	if (!l->f)
+		return CUDA_ERROR_INVALID_HANDLE;
+	return vc_stream_resolve(stream, &l->stream);
+}
+
+CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
+			unsigned int by, unsigned int bz, unsigned int shared, CUstream stream, void **params,
+			void **extra)
+{
+	struct launch l = { .grid = { gx, gy, gz }, .block = { bx, by, bz }, .shared = shared };
+	CUresult result = prepare(function, stream, &l);
+
+	if (!result)
+		result = check_shape(&l);
+	if (!result)
+		result = check_params(&l, params, extra);
+	return result ? result : submit(&l);
+}
+
+CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **params, void **extra)
+{
+	CUlaunchAttribute attributes[VGPU_MAX_LAUNCH_ATTRS];
+	struct launch l = { .f = NULL };
+	CUresult result;
+
+	if (!config || (config->numAttrs && !config->attrs))
+		return vc_ready() ? vc_ready() : CUDA_ERROR_INVALID_VALUE;
+	l = (struct launch){ .grid = { config->gridDimX, config->gridDimY, config->gridDimZ },
+			     .block = { config->blockDimX, config->blockDimY, config->blockDimZ },
+			     .shared = config->sharedMemBytes };
+	result = prepare(function, config->hStream, &l);
+	if (!result)
+		result = check_shape(&l);
+	if (!result)
+		result = check_attributes(config->attrs, config->numAttrs, &l, attributes);
+	if (!result)
+		result = check_params(&l, params, extra);
+	return result ? result : submit(&l);
+}
+
+CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int gx, unsigned int gy, unsigned int gz,
+				   unsigned int bx, unsigned int by, unsigned int bz, unsigned int shared,
+				   CUstream stream, void **params)
+{
+	CUlaunchAttribute cooperative = { .id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value.cooperative = 1 };
+	CUlaunchConfig config = { gx, gy, gz, bx, by, bz, shared, stream, &cooperative, 1 };
+
+	return cuLaunchKernelEx(&config, function, params, NULL);
+}

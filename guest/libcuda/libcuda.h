@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of libcuda.so.1 share. All of it runs in the guest program, in any of its threads. Prefix vc_;
+// nothing but the driver's own names is exported.
+#ifndef VGPU_LIBCUDA_LIBCUDA_H
+#define VGPU_LIBCUDA_LIBCUDA_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guest/client/client.h"
+#include "guest/libcuda/handles.h"
+#include "guest/libcuda/log.h"
+#include "guest/libcuda/objects.h"
+#include "protocol/cuda/cuda_abi.h"
+
+#define VC_EXPORT __attribute__((visibility("default")))
+#define VC_LIKELY(x) __builtin_expect(!!(x), 1)
+
+#define CUDA_CALL(name, params) VC_EXPORT CUresult name params;
+#include "protocol/cuda/cuda_calls.def"
+#undef CUDA_CALL
+
+#define VC_DRIVER_VERSION 13000 // what cuDriverGetVersion answers; symbols.yaml holds its names
+
+// ---- state of the library (init.c)
+
+enum vc_state { VC_NEW, VC_READY, VC_SHUT_DOWN, VC_FORKED };
+extern _Atomic int vc_state;
+
+// The channel to the executor; valid in VC_READY and VC_SHUT_DOWN.
+extern struct vgpu_client *vc_client;
+
+// Result for a state other than VC_READY.
+CUresult vc_state_result(int state);
+
+static inline CUresult vc_ready(void)
+{
+	int state = atomic_load_explicit(&vc_state, memory_order_relaxed);
+
+	return VC_LIKELY(state == VC_READY) ? CUDA_SUCCESS : vc_state_result(state);
+}
+
+// ---- the calling thread (context.c)
+
+struct vc_thread_heap;
+struct vc_thread {
+	struct vc_context *current; // top of the stack, NULL: none
+	uint64_t current_handle;    // its handle when it was made current
+	struct vc_thread_heap *heap;
+	uint32_t per_thread;  // > 0: the NULL stream is this thread's own
+	uint32_t in_callback; // > 0: a host function runs here, calls are refused
+	int capture_mode;     // cuThreadExchangeStreamCaptureMode
+};
+extern __thread struct vc_thread vc_thread __attribute__((tls_model("initial-exec")));
+
+// The stack below the top, and the thread's own stream; freed when the thread ends.
+struct vc_stack_entry {
+	struct vc_context *ctx;
+	uint64_t handle;
+};
+struct vc_thread_heap {
+	struct vc_stack_entry *stack; // below the current one
+	size_t depth, room;
+	struct vc_stream *stream; // NULL until first used
+};
+
+// This thread's heap, made on first use; NULL: no memory.
+struct vc_thread_heap *vc_thread_heap(void);
+
+// Makes ctx current above what is current now; nonzero: no memory.
+int vc_stack_push(struct vc_context *ctx, uint64_t handle);
+// Takes the current context off and returns its handle, 0: there was none.
+uint64_t vc_stack_pop(void);
+
+// Ready, no callback, a live current context (in *ctx) and no sticky error: what nearly every call asks.
+// *ctx means nothing on failure.
+static inline CUresult vc_enter(struct vc_context **ctx)
+{
+	struct vc_context *c = vc_thread.current;
+	int state = atomic_load_explicit(&vc_state, memory_order_relaxed);
+	int sticky;
+
+	*ctx = c;
+	if (!VC_LIKELY(state == VC_READY))
+		return vc_state_result(state);
+	if (vc_thread.in_callback)
+		return CUDA_ERROR_NOT_PERMITTED;
+	if (!c)
+		return CUDA_ERROR_INVALID_CONTEXT;
+	if (!VC_LIKELY(atomic_load_explicit(&c->object.handle, memory_order_relaxed) == vc_thread.current_handle &&
+		       atomic_load_explicit(&c->active, memory_order_relaxed)))
+		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+	sticky = vgpu_client_sticky(vc_client);
+	if (!VC_LIKELY(!sticky))
+		return (CUresult)sticky;
+	return CUDA_SUCCESS;
+}
+
+// As vc_enter, and reports an error that an earlier call left behind, once.
+static inline CUresult vc_enter_report(struct vc_context **ctx)
+{
+	CUresult result = vc_enter(ctx);
+
+	return VC_LIKELY(!result) ? (CUresult)vgpu_client_deferred(vc_client) : result;
+}
+
+// The context that `ctx` names (NULL: the current one); NULL if it is none.
+struct vc_context *vc_context_find(CUcontext ctx);
+CUcontext vc_context_handle(const struct vc_context *ctx);
+
+// Makes the executor's context, once. flags as cuCtxCreate.
+CUresult vc_backend_activate(unsigned int flags);
+
+// Makes the primary context's object, inactive; part of cuInit. -ENOMEM.
+int vc_contexts_init(void);
+
+// ---- streams and events (stream.c, event.c)
+
+// The legacy stream's object; its fences start in cuInit.
+extern struct vc_stream vc_legacy_stream;
+CUresult vc_streams_init(void);
+
+// The stream that a program's value names: NULL is the legacy one or, in per-thread forms, the thread's own.
+// CUDA_ERROR_INVALID_HANDLE; OUT_OF_MEMORY when the thread's own cannot be made.
+CUresult vc_stream_resolve(CUstream stream, struct vc_stream **ret);
+
+// To be called after each record of GPU work pushed to the stream; returns its number in the stream.
+uint64_t vc_stream_submitted(struct vc_stream *stream);
+
+// Makes sure that a fence stands behind all work submitted so far; *value is what its slot will hold then.
+CUresult vc_stream_fence(struct vc_stream *stream, uint64_t *value);
+
+// Waits for all work submitted so far and reports errors.
+CUresult vc_stream_wait(struct vc_stream *stream);
+
+// The same for all streams of a context (NULL: of the process), the legacy and per-thread ones included.
+CUresult vc_streams_wait_all(struct vc_context *ctx);
+
+// 1: the first `position` records of the stream that had this handle are known to be done; 0: not known.
+int vc_stream_passed(const struct vc_stream *stream, uint64_t handle, uint64_t position);
+
+void vc_stream_destroy(struct vc_stream *stream);
+void vc_event_destroy(struct vc_event *event);
+// Destroys the streams, events, modules or memory that a context owns.
+void vc_streams_release(struct vc_context *ctx);
+void vc_events_release(struct vc_context *ctx);
+void vc_modules_release(struct vc_context *ctx);
+void vc_memory_release(struct vc_context *ctx);
+
+// A slot for a fence that has none yet; the slot stays with it. CUDA_ERROR_OUT_OF_MEMORY.
+CUresult vc_fence_init(struct vc_fence *fence);
+
+// ---- modules (module.c, image.c, function.c)
+
+// Bytes of a program image (fat binary with or without wrapper, ELF, PTX text); *image moves from a wrapper to
+// the data. 0: not an image.
+size_t vc_image_size(const void **image);
+
+// Where the JIT's logs and options of a load come from and go to; see cuModuleLoadDataEx.
+struct vc_jit {
+	unsigned int count;
+	CUjit_option *options;
+	void **values;
+};
+CUresult vc_module_load(struct vc_context *owner, const void *image, const struct vc_jit *jit,
+			struct vc_module **ret);
+CUresult vc_module_load_file(struct vc_context *owner, const char *path, const struct vc_jit *jit,
+			     struct vc_module **ret);
+void vc_module_unload(struct vc_module *module);
+CUresult vc_module_function(struct vc_module *module, const char *name, struct vc_function **ret);
+CUresult vc_module_global(struct vc_module *module, const char *name, CUdeviceptr *ptr, size_t *bytes);
+void vc_function_free(struct vc_function *function);
+
+// The function that a CUfunction or CUkernel names, NULL if none.
+struct vc_function *vc_function_find(CUfunction function);
+
+CUresult vc_function_attribute(struct vc_function *f, int attribute, int *value);
+CUresult vc_function_set(struct vc_function *f, int attribute, int value);
+CUresult vc_function_cache_config(struct vc_function *f, CUfunc_cache config);
+CUresult vc_function_param(const struct vc_function *f, size_t index, size_t *offset, size_t *size);
+
+// ---- copies (copy.c)
+
+enum vc_side { VC_SIDE_DEVICE, VC_SIDE_HOST, VC_SIDE_ANY }; // what the program says an address is
+
+// A copy of rows: depth slices of height rows of width bytes.
+struct vc_copy {
+	uint64_t dst, src;
+	enum vc_side dst_side, src_side;
+	uint64_t width, height, depth;
+	uint64_t dst_pitch, src_pitch, dst_slice, src_slice;
+};
+// sync: the synchronous form's rules; else the asynchronous one's.
+CUresult vc_copy_submit(struct vc_stream *stream, const struct vc_copy *copy, int sync);
+
+// ---- the device (device.c)
+
+struct vc_device {
+	uint64_t total_memory;
+	int32_t attribute_count;
+	int32_t attributes[160];
+	uint8_t uuid[16];
+	char name[256];
+	int visible; // 0: CUDA_VISIBLE_DEVICES hides it
+	// of the context, valid once it is active
+	uint64_t limits[16];
+	uint32_t limit_valid;
+	uint32_t api_version;
+	int32_t priority_least, priority_greatest;
+};
+extern struct vc_device vc_device;
+
+// Asks the executor for the device; part of cuInit.
+CUresult vc_device_init(void);
+
+#endif

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What libcuda.so.1 knows of each object that a program made. All live in the tables of handles.h.
+#ifndef VGPU_LIBCUDA_OBJECTS_H
+#define VGPU_LIBCUDA_OBJECTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "guest/libcuda/handles.h"
+#include "protocol/cuda/cuda_abi.h"
+
+// A context: a group of ownership in the guest; the executor has one for the whole process. The primary
+// context's object lives as long as the process, only `active` changes.
+struct vc_context {
+	struct vc_object object;
+	_Atomic int active;   // primary: retained; explicit: 1 until destroyed
+	_Atomic uint32_t flags;
+	int primary;
+	uint64_t id;
+	_Atomic int cache_config;
+	_Atomic int shared_config;
+};
+
+// A fence slot and the numbers given to it. Slots belong to the object's place in its table, so numbers go on
+// rising when the place is used again.
+struct vc_fence {
+	uint32_t slot;
+	_Atomic uint64_t value; // last one asked for
+};
+
+struct vc_stream {
+	struct vc_object object;
+	uint64_t handle;	   // on the wire, kept after destruction; STREAM_LEGACY for the legacy stream
+	struct vc_context *ctx;	   // owner; NULL: the legacy stream and per-thread ones
+	uint32_t flags;
+	int32_t priority;
+	uint64_t id;
+	int internal;		     // a thread's own stream
+	_Atomic uint64_t submitted;  // records pushed, counted after the push
+	_Atomic uint64_t covered;    // of those, how many the last fence stands behind
+	pthread_mutex_t lock;	     // order of this stream's fences
+	struct vc_fence fence;
+	struct vc_fence host; // host functions: the stream goes on when its slot has the value
+};
+
+struct vc_event {
+	struct vc_object object;
+	struct vc_context *ctx;
+	uint32_t flags;
+	_Atomic uint64_t recorded; // records so far
+	_Atomic uint64_t watched;  // the record that the last watch stands for
+	// where the last record stands: the stream, its handle then, and its number there
+	struct vc_stream *_Atomic stream;
+	_Atomic uint64_t stream_handle, position;
+	pthread_mutex_t lock;
+	struct vc_fence fence;
+};
+
+struct vc_function;
+struct vc_kernel;
+
+struct vc_module {
+	struct vc_object object;
+	struct vc_context *ctx;	    // NULL: belongs to a library
+	pthread_mutex_t lock;	    // functions
+	struct vc_function *functions;
+};
+
+struct vc_param {
+	uint32_t offset, size;
+};
+
+struct vc_function {
+	struct vc_object object;
+	struct vc_module *module;
+	struct vc_function *next; // of the same module
+	char *name;
+	struct vc_param *params;
+	uint32_t n_params;
+	uint32_t param_bytes;
+	uint32_t attribute_valid; // bit i: attribute i has an answer
+	_Atomic int32_t attributes[CU_FUNC_ATTRIBUTE_COUNT];
+	_Atomic uint64_t occupancy; // last question and answer, packed; 0: none
+};
+
+struct vc_library {
+	struct vc_object object;
+	struct vc_module *module;
+	pthread_mutex_t lock; // kernels
+	struct vc_kernel *kernels;
+};
+
+struct vc_kernel {
+	struct vc_object object;
+	struct vc_library *library;
+	struct vc_function *function;
+	struct vc_kernel *next; // of the same library
+};
+
+struct vc_link {
+	struct vc_object object;
+	void *image; // the one input
+	size_t image_bytes;
+};
+
+#endif

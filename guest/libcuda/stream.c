@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+// Streams and their completion. Each counts the records pushed to it; a fence record asks the executor to store
+// a number in the stream's slot when all before it is done, so queries and waits need no call. Runs in the
+// guest program; pushing work takes no lock but the ring's.
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/client/calls_gen.h"
+#include "guest/libcuda/libcuda.h"
+
+struct vc_stream vc_legacy_stream = { .handle = STREAM_LEGACY };
+
+static _Atomic uint64_t next_id = 16;
+// Records pushed to the legacy stream and all blocking ones: what the legacy stream's fence covers.
+static _Atomic uint64_t blocking_submitted;
+
+CUresult vc_fence_init(struct vc_fence *fence)
+{
+	uint32_t slot;
+
+	if (atomic_load(&fence->value))
+		return CUDA_SUCCESS; // has one since the place was last used
+	slot = vgpu_fence_get(vc_client);
+	if (slot == UINT32_MAX)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	fence->slot = slot;
+	vgpu_fence_store(vc_client, slot, 1);
+	atomic_store(&fence->value, 1);
+	return CUDA_SUCCESS;
+}
+
+CUresult vc_streams_init(void)
+{
+	atomic_store(&vc_legacy_stream.fence.value, 0);
+	return vc_fence_init(&vc_legacy_stream.fence);
+}
+
+static CUresult stream_new(struct vc_context *ctx, uint32_t flags, int32_t priority, struct vc_stream **ret)
+{
+	struct vc_stream *s = vc_object_new(VC_STREAM);
+	struct record_stream_create record;
+	CUresult result;
+
+	if (!s)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	result = vc_fence_init(&s->fence);
+	if (!result) {
+		s->handle = vc_object_handle(VC_STREAM, s);
+		s->ctx = ctx;
+		s->flags = flags;
+		s->priority = priority;
+		s->id = atomic_fetch_add(&next_id, 1);
+		s->internal = 0;
+		atomic_store(&s->submitted, 0);
+		atomic_store(&s->covered, 0);
+		record = (struct record_stream_create){ .stream = s->handle, .flags = flags, .priority = priority };
+		result = (CUresult)vgpu_push_stream_create(vc_client, &record);
+	}
+	if (result) {
+		vc_object_free(VC_STREAM, s);
+		return result;
+	}
+	vc_object_publish(VC_STREAM, s);
+	*ret = s;
+	return CUDA_SUCCESS;
+}
+
+// The calling thread's own default stream: blocking, belongs to no context.
+static CUresult thread_stream(struct vc_stream **ret)
+{
+	struct vc_thread_heap *heap = vc_thread_heap();
+	CUresult result = CUDA_SUCCESS;
+
+	if (!heap)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (!heap->stream) {
+		result = stream_new(NULL, CU_STREAM_DEFAULT, 0, &heap->stream);
+		if (!result)
+			heap->stream->internal = 1;
+	}
+	*ret = heap->stream;
+	return result;
+}
+
+CUresult vc_stream_resolve(CUstream stream, struct vc_stream **ret)
+{
+	uint64_t handle = (uint64_t)(uintptr_t)stream;
+
+	if (VC_LIKELY(handle > 2)) {
+		*ret = vc_object_find(VC_STREAM, handle);
+		return VC_LIKELY(*ret != NULL) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+	}
+	if (handle == 2 || (handle == 0 && vc_thread.per_thread))
+		return thread_stream(ret);
+	*ret = &vc_legacy_stream;
+	return CUDA_SUCCESS;
+}
+
+uint64_t vc_stream_submitted(struct vc_stream *s)
+{
+	if (!(s->flags & CU_STREAM_NON_BLOCKING)) {
+		uint64_t n = atomic_fetch_add_explicit(&blocking_submitted, 1, memory_order_release) + 1;
+
+		if (s == &vc_legacy_stream)
+			return n;
+	}
+	return atomic_fetch_add_explicit(&s->submitted, 1, memory_order_release) + 1;
+}
+
+static uint64_t submitted_so_far(const struct vc_stream *s)
+{
+	return atomic_load_explicit(s == &vc_legacy_stream ? &blocking_submitted : &s->submitted,
+				    memory_order_acquire);
+}
+
+CUresult vc_stream_fence(struct vc_stream *s, uint64_t *value)
+{
+	CUresult result = CUDA_SUCCESS;
+	uint64_t n = submitted_so_far(s);
+
+	if (atomic_load_explicit(&s->covered, memory_order_acquire) != n) {
+		pthread_mutex_lock(&s->lock);
+		n = submitted_so_far(s);
+		if (atomic_load_explicit(&s->covered, memory_order_relaxed) != n) {
+			uint64_t next = atomic_load_explicit(&s->fence.value, memory_order_relaxed) + 1;
+			struct record_fence record = { .stream = s->handle, .value = next, .slot = s->fence.slot };
+
+			result = (CUresult)vgpu_push_fence(vc_client, &record);
+			if (!result) {
+				atomic_store_explicit(&s->fence.value, next, memory_order_release);
+				atomic_store_explicit(&s->covered, n, memory_order_release);
+			}
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+	*value = atomic_load_explicit(&s->fence.value, memory_order_acquire);
+	return result;
+}
+
+int vc_stream_passed(const struct vc_stream *s, uint64_t handle, uint64_t position)
+{
+	if (s->handle != handle || atomic_load_explicit(&s->covered, memory_order_acquire) < position)
+		return 0;
+	return vgpu_fence_read(vc_client, s->fence.slot) >=
+	       atomic_load_explicit(&s->fence.value, memory_order_acquire);
+}
+
+static CUresult wait_value(const struct vc_stream *s, uint64_t value)
+{
+	int result = 0;
+
+	if (vgpu_fence_read(vc_client, s->fence.slot) < value)
+		result = vgpu_fence_wait(vc_client, s->fence.slot, value, UINT64_MAX);
+	return (CUresult)(result ? result : vgpu_client_sticky(vc_client));
+}
+
+CUresult vc_stream_wait(struct vc_stream *s)
+{
+	uint64_t value;
+	CUresult result = vc_stream_fence(s, &value);
+
+	if (!result)
+		result = wait_value(s, value);
+	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
+}
+
+struct wait_all {
+	struct vc_context *ctx;
+	CUresult result;
+	int waiting; // second pass
+};
+
+static void wait_one(void *object, void *arg)
+{
+	struct wait_all *all = arg;
+	struct vc_stream *s = object;
+	CUresult result;
+	uint64_t value;
+
+	if (all->ctx && s->ctx && s->ctx != all->ctx)
+		return;
+	if (all->waiting)
+		result = wait_value(s, atomic_load_explicit(&s->fence.value, memory_order_acquire));
+	else
+		result = vc_stream_fence(s, &value);
+	if (!all->result)
+		all->result = result;
+}
+
+// First a fence behind the work of every stream, then one wait after another.
+CUresult vc_streams_wait_all(struct vc_context *ctx)
+{
+	struct wait_all all = { .ctx = ctx };
+
+	for (all.waiting = 0; all.waiting < 2; all.waiting++) {
+		wait_one(&vc_legacy_stream, &all);
+		vc_object_each(VC_STREAM, wait_one, &all);
+	}
+	if (!all.result)
+		all.result = (CUresult)vgpu_client_deferred(vc_client);
+	return all.result;
+}
+
+void vc_stream_destroy(struct vc_stream *s)
+{
+	struct record_stream_destroy record = { .stream = s->handle };
+
+	if (!vc_object_claim(s, s->handle))
+		return;
+	vgpu_push_stream_destroy(vc_client, &record);
+	vc_object_free(VC_STREAM, s);
+}
+
+static void release_one(void *object, void *arg)
+{
+	struct vc_stream *s = object;
+
+	if (s->ctx == arg)
+		vc_stream_destroy(s);
+}
+
+void vc_streams_release(struct vc_context *ctx)
+{
+	vc_object_each(VC_STREAM, release_one, ctx);
+}
+
+CUresult cuStreamCreateWithPriority(CUstream *ret, unsigned int flags, int priority)
+{
+	struct vc_stream *s;
+	struct vc_context *ctx;
+	CUresult result = vc_enter_report(&ctx);
+
+	if (result)
+		return result;
+	if (!ret || (flags & ~CU_STREAM_NON_BLOCKING))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (priority > vc_device.priority_least)
+		priority = vc_device.priority_least;
+	if (priority < vc_device.priority_greatest)
+		priority = vc_device.priority_greatest;
+	result = stream_new(ctx, flags, priority, &s);
+	if (!result)
+		*ret = (CUstream)(uintptr_t)s->handle;
+	return result;
+}
+
+CUresult cuStreamCreate(CUstream *stream, unsigned int flags)
+{
+	return cuStreamCreateWithPriority(stream, flags, 0);
+}
+
+// A context and a stream of the program's; reporting errors of earlier work or not.
+static CUresult enter_stream(CUstream stream, struct vc_stream **ret)
+{
+	struct vc_context *ctx;
+	CUresult result = vc_enter(&ctx);
+
+	return result ? result : vc_stream_resolve(stream, ret);
+}
+
+CUresult cuStreamDestroy_v2(CUstream stream)
+{
+	struct vc_context *ctx;
+	struct vc_stream *s;
+	CUresult result = vc_enter(&ctx);
+
+	if (result)
+		return result;
+	s = vc_object_find(VC_STREAM, (uint64_t)(uintptr_t)stream);
+	if (!s || s->internal)
+		return CUDA_ERROR_INVALID_HANDLE;
+	vc_stream_destroy(s);
+	return CUDA_SUCCESS;
+}
+
+CUresult cuStreamSynchronize(CUstream stream)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+
+	return result ? result : vc_stream_wait(s);
+}
+
+CUresult cuStreamQuery(CUstream stream)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+	uint64_t value;
+
+	if (!result)
+		result = vc_stream_fence(s, &value);
+	if (result)
+		return result;
+	if (vgpu_fence_read(vc_client, s->fence.slot) < value)
+		return vgpu_client_lost(vc_client) ? (CUresult)vgpu_client_lost(vc_client) : CUDA_ERROR_NOT_READY;
+	return (CUresult)vgpu_client_deferred(vc_client);
+}
+
+CUresult cuStreamGetFlags(CUstream stream, unsigned int *flags)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+
+	if (result)
+		return result;
+	if (!flags)
+		return CUDA_ERROR_INVALID_VALUE;
+	*flags = s->flags;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuStreamGetPriority(CUstream stream, int *priority)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+
+	if (result)
+		return result;
+	if (!priority)
+		return CUDA_ERROR_INVALID_VALUE;
+	*priority = s->priority;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuStreamGetId(CUstream stream, unsigned long long *id)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+
+	if (result)
+		return result;
+	if (!id)
+		return CUDA_ERROR_INVALID_VALUE;
+	*id = s == &vc_legacy_stream ? 7 : s->id;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuStreamGetCtx(CUstream stream, CUcontext *ret)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+
+	if (result)
+		return result;
+	if (!ret)
+		return CUDA_ERROR_INVALID_VALUE;
+	*ret = vc_context_handle(s->ctx ? s->ctx : vc_thread.current);
+	return CUDA_SUCCESS;
+}
+
+CUresult cuStreamGetDevice(CUstream stream, CUdevice *device)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+
+	if (result)
+		return result;
+	if (!device)
+		return CUDA_ERROR_INVALID_VALUE;
+	*device = 0;
+	return CUDA_SUCCESS;
+}
+
+// Nothing can capture here yet (cuStreamBeginCapture is not supported), so no stream does.
+CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
+{
+	struct vc_stream *s;
+	CUresult result = enter_stream(stream, &s);
+
+	if (result)
+		return result;
+	if (!status)
+		return CUDA_ERROR_INVALID_VALUE;
+	*status = CU_STREAM_CAPTURE_STATUS_NONE;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
+{
+	CUresult result = vc_ready();
+	int old = vc_thread.capture_mode;
+
+	if (result)
+		return result;
+	if (!mode || *mode < 0 || *mode > 2)
+		return CUDA_ERROR_INVALID_VALUE;
+	vc_thread.capture_mode = *mode;
+	*mode = old;
+	return CUDA_SUCCESS;
+}

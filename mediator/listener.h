@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A listening socket: the main one, or a tenant's own. Accepts, and makes a session of what it accepted.
+#ifndef VGPU_MEDIATOR_LISTENER_H
+#define VGPU_MEDIATOR_LISTENER_H
+
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+struct mediator;
+struct tenant;
+
+struct listener {
+	struct mediator *mediator;
+	struct tenant *tenant; // NULL: the main socket
+	int fd;		       // valid while source is set
+	sd_event_source *source;
+	char path[108]; // file to remove at the end; empty: none
+};
+
+// Makes the socket file. owner: uid that is given the file, (uid_t)-1 to leave it.
+int listener_open(struct listener *l, struct mediator *m, struct tenant *t, const char *path, unsigned mode,
+		  uid_t owner);
+// Takes over a listening socket that systemd (or vgpu-run) made; its file is not ours.
+int listener_take(struct listener *l, struct mediator *m, int fd);
+// Accepts one that was never opened (all zero).
+void listener_done(struct listener *l);
+
+#endif

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// What clients ask for: HELLO, CHANNEL_OPEN and, of operators, TENANT_CREATE and STATUS. Packets come here
+// checked (check.c), so handlers only look at what depends on the daemon's state. Runs in the mediator's
+// loop.
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "mediator/session/internal.h"
+
+static void handle_hello(struct session *s, const struct link_hello *hello)
+{
+	const struct tenant *t = s->tenant;
+	struct link_hello_ok m = {
+		.header = { LINK_MAGIC, LINK_HELLO_OK, 0, sizeof(m), hello->header.cookie },
+		.version = LINK_VERSION,
+		.tenant_id = t->id,
+		.weight = t->weight,
+		.memory_quota = t->memory_quota,
+	};
+
+	s->phase = PHASE_READY;
+	s->hello_timer = sd_event_source_disable_unref(s->hello_timer);
+	session_send(s, &m, sizeof(m), NULL, 0);
+}
+
+static void handle_channel_open(struct session *s, const struct link_channel_open *open)
+{
+	char error[LINK_TEXT_BYTES];
+	int code = channel_open(s, open->header.cookie, error);
+
+	if (code)
+		session_send_error(s, open->header.cookie, (uint32_t)code, error);
+}
+
+static void handle_tenant_create(struct session *s, const struct link_tenant_create *create)
+{
+	struct link_tenant_ok m = {
+		.header = { LINK_MAGIC, LINK_TENANT_OK, 0, sizeof(m), create->header.cookie },
+	};
+	char error[LINK_TEXT_BYTES];
+	struct tenant *t;
+	int r;
+
+	if (!s->operator_) {
+		session_send_error(
+		    s, create->header.cookie, LINK_E_PERMISSION,
+		    "only root and the mediator's own user, on the main socket, may make tenants");
+		return;
+	}
+	r = tenant_make(s->mediator, s, create->name, create->weight, create->memory_quota, s->uid, &t);
+	if (r < 0) {
+		if (r == -ENOSPC)
+			snprintf(error, sizeof(error),
+				 "there are %" PRIu64 " tenants already (limits.tenants)",
+				 s->mediator->settings->limits_tenants);
+		else
+			snprintf(error, sizeof(error), "cannot make the tenant's socket: %s", strerror(-r));
+		session_send_error(
+		    s, create->header.cookie,
+		    r == -ENOSPC || r == -EMFILE || r == -ENFILE ? LINK_E_LIMIT : LINK_E_INTERNAL, error);
+		return;
+	}
+	m.tenant_id = t->id;
+	snprintf(m.path, sizeof(m.path), "%s", t->listener.path);
+	session_send(s, &m, sizeof(m), NULL, 0);
+}
+
+static void handle_status(struct session *s, const struct link_status *status)
+{
+	if (!s->operator_) {
+		session_send_error(
+		    s, status->header.cookie, LINK_E_PERMISSION,
+		    "only root and the mediator's own user, on the main socket, may ask for the status");
+		return;
+	}
+	if (s->status) {
+		session_send_error(s, status->header.cookie, LINK_E_LIMIT,
+				   "the last STATUS is not sent completely yet");
+		return;
+	}
+	s->status = true;
+	s->status_cookie = status->header.cookie;
+	s->status_next_id = 0;
+	s->status_rows = 0;
+	turns_refresh(&s->mediator->turns);
+	outbox_flush(s);
+}
+
+static void add_meters(struct turn_meters *sum, const struct turn_meters *m)
+{
+	sum->launches += m->launches;
+	sum->copy_bytes += m->copy_bytes;
+	sum->faults += m->faults;
+}
+
+static void send_row(struct session *s, struct tenant *t)
+{
+	const struct wfq_node *n = &t->account.group;
+	struct turn_meters sum = t->account.ended;
+	struct link_status_row row = {
+		.header = { LINK_MAGIC, LINK_STATUS_ROW, 0, sizeof(row), s->status_cookie },
+		.tenant_id = t->id,
+		.weight = t->weight,
+		.channels = t->n_channels,
+		.in_demand = n->in_demand,
+		.gpu_ns = n->charged_ns,
+		.turns = n->turns,
+		.memory_used = atomic_load(&t->page->memory_used),
+		.memory_quota = t->memory_quota,
+		.contended_gpu_ns = n->contended_charged_ns,
+		.contended_ns = wfq_contended_ns(&s->mediator->turns.wfq, n),
+	};
+	struct channel *c;
+
+	LIST_FOREACH (c, &s->mediator->channels, link) {
+		if (c->tenant != t)
+			continue;
+		turn_seat_refresh(&c->seat);
+		add_meters(&sum, &c->seat.meters);
+	}
+	row.launches = sum.launches;
+	row.copy_bytes = sum.copy_bytes;
+	row.faults = sum.faults;
+	memcpy(row.name, t->name, sizeof(row.name));
+	session_send(s, &row, sizeof(row), NULL, 0);
+}
+
+static void send_end(struct session *s)
+{
+	const struct mediator *m = s->mediator;
+	struct link_status_end end = {
+		.header = { LINK_MAGIC, LINK_STATUS_END, 0, sizeof(end), s->status_cookie },
+		.rows = s->status_rows,
+		.now_ns = clock_now_ns(),
+	};
+
+	snprintf(end.backend, sizeof(end.backend), "%s", m->backend_name[0] ? m->backend_name : m->backend);
+	snprintf(end.device, sizeof(end.device), "%s", m->device_name);
+	session_send(s, &end, sizeof(end), NULL, 0);
+}
+
+void request_status_step(struct session *s)
+{
+	struct tenant *t = tenant_from_id(s->mediator, s->status_next_id);
+
+	if (!t || t->id == UINT32_MAX) {
+		s->status = false;
+		send_end(s);
+		return;
+	}
+	s->status_next_id = t->id + 1;
+	s->status_rows++;
+	send_row(s, t);
+}
+
+void request_handle(struct session *s, const void *packet)
+{
+	switch (((const struct link_header *)packet)->type) {
+	case LINK_HELLO: handle_hello(s, packet); break;
+	case LINK_CHANNEL_OPEN: handle_channel_open(s, packet); break;
+	case LINK_TENANT_CREATE: handle_tenant_create(s, packet); break;
+	case LINK_STATUS: handle_status(s, packet); break;
+	}
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// fork and exec of an executor; see the header. Runs in the mediator's loop; between fork and exec only
+// async-signal-safe calls.
+#include "mediator/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/cleanup.h"
+
+#define LINK_FD	    3
+#define FIRST_SPARE 10 // above every fd that the child puts in place
+
+static struct rlimit files_at_start;
+static bool files_known;
+
+void spawn_init(void)
+{
+	files_known = getrlimit(RLIMIT_NOFILE, &files_at_start) == 0;
+}
+
+static void child_fail(const char *what)
+{
+	const char *why = strerrordesc_np(errno);
+	const char *const parts[] = { "cannot start the executor: ", what, ": ", why ? why : "?", "\n" };
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		(void)!write(STDERR_FILENO, parts[i], strlen(parts[i]));
+	_exit(127);
+}
+
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL); // fails for SIGKILL and the like, as it should
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// stdio, link and nothing else. The sources may be any numbers: they move out of the way first.
+static int place_fds(int null_fd, int output_fd, int link_fd)
+{
+	int from[3] = { null_fd, output_fd, link_fd };
+
+	for (int i = 0; i < 3; i++) {
+		from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, FIRST_SPARE);
+		if (from[i] < 0)
+			return -1;
+	}
+	if (dup2(from[0], STDIN_FILENO) < 0 || dup2(from[1], STDOUT_FILENO) < 0 ||
+	    dup2(from[1], STDERR_FILENO) < 0 || dup2(from[2], LINK_FD) < 0)
+		return -1;
+	return (int)syscall(SYS_close_range, LINK_FD + 1u, ~0u, 0u);
+}
+
+static void run_child(const char *const *argv, enum spawn_layout layout, pid_t parent, int null_fd, int output_fd, int link_fd)
+{
+	int persona;
+
+	if (place_fds(null_fd, output_fd, link_fd) < 0)
+		child_fail("file descriptors");
+	reset_signals();
+	setpgid(0, 0);
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		child_fail("PR_SET_PDEATHSIG");
+	if (getppid() != parent) // it died before it could be watched
+		_exit(127);
+	if (layout == SPAWN_COMPACT) {
+		persona = personality(0xffffffff);
+		if (persona < 0 || personality((unsigned long)persona | ADDR_COMPAT_LAYOUT) < 0)
+			child_fail("personality");
+	}
+	if (files_known)
+		setrlimit(RLIMIT_NOFILE, &files_at_start);
+	execv(argv[0], (char *const *)argv);
+	child_fail(argv[0]);
+}
+
+int spawn_executor(const char *const *argv, enum spawn_layout layout, struct spawned *ret)
+{
+	cleanup_fd int null_fd = -1, pidfd = -1;
+	cleanup_fd int pipe_r = -1, pipe_w = -1, link_ours = -1, link_theirs = -1;
+	int pair[2];
+	pid_t parent = getpid(), pid;
+
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null_fd < 0 || pipe2(pair, O_CLOEXEC) < 0)
+		return -errno;
+	pipe_r = pair[0];
+	pipe_w = pair[1];
+	if (fcntl(pipe_r, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	link_ours = pair[0];
+	link_theirs = pair[1];
+	if (fcntl(link_ours, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0)
+		run_child(argv, layout, parent, null_fd, pipe_w, link_theirs);
+	// Nobody reaps our child before we do, so its number is still its own.
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0) {
+		int saved = errno;
+
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		return -saved;
+	}
+	ret->pid = pid;
+	ret->pidfd = take_fd(&pidfd);
+	ret->link_fd = take_fd(&link_ours);
+	ret->output_fd = take_fd(&pipe_r);
+	return 0;
+}

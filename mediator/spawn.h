@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starts an executor: what of the mediator it inherits is decided here and nowhere else.
+#ifndef VGPU_MEDIATOR_SPAWN_H
+#define VGPU_MEDIATOR_SPAWN_H
+
+#include <sys/types.h>
+
+enum spawn_layout {
+	SPAWN_COMPACT, // mappings from 0x2aaa... upwards: the places that the guest uses stay free
+	SPAWN_USUAL,   // the cpu backend: its kernels may reach all between the windows, and 0x2aaa... lies there
+};
+
+struct spawned {
+	pid_t pid;
+	int pidfd;
+	int link_fd;   // our end of its link (fd 3 there), non-blocking
+	int output_fd; // what it writes to stdout and stderr, non-blocking
+};
+
+// Remembers this process's limits as they were before it raised its own; once, at the start of main.
+void spawn_init(void);
+
+// argv: NULL-terminated, argv[0] is the path. The child gets: fd 0 /dev/null, 1 and 2 a pipe to us, 3 the
+// link, no other; default signals; a process group of its own (the terminal's Ctrl-C is not for it); death
+// when we die. 0 and *ret, or -errno. An exec that fails shows as exit code 127 with the reason on its output.
+int spawn_executor(const char *const *argv, enum spawn_layout layout, struct spawned *ret);
+
+#endif

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cuda backend without a GPU: its host driver is our own libcuda.so.1, over a second mediator with the cpu
+backend. So guest library, executor, cuda backend and again guest library lie in one call's way."""
+import pytest
+import stack
+from test_programs import FAULTS, PROGRAMS, check
+
+
+@pytest.fixture(scope="module")
+def upper():
+    for backend in ("cpu", "cuda"):
+        module = stack.BUILD / "executor" / "backends" / backend / f"vgpu-backend-{backend}.so"
+        if not module.exists():
+            pytest.skip(f"{module} is not built")
+    with stack.Mediator("cpu") as lower:
+        env = {"VGPU_HOST_LIBCUDA": str(stack.LIBCUDA), "VGPU_SOCKET": lower.socket,
+               "LD_LIBRARY_PATH": str(stack.LIBCUDA.parent)}
+        with stack.Mediator("cuda", ["executor.sandbox=off"], env) as mediator:
+            yield mediator
+
+
+def run(mediator, name, *args):
+    command = [stack.VGPU_RUN, "--socket", mediator.socket, "--", stack.PROGRAMS / name, *args]
+    return stack.run_command(command, 90, stack.clean_environment("cuda"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program(upper, program):
+    check(run(upper, program))
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_fault_is_told_and_stays(upper, kind):
+    check(run(upper, "fault", kind))

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One subject a program: each checks itself (tests/e2e/*.c) and runs natively and on every backend."""
+import pytest
+import stack
+
+PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "pinned_memory", "host_register",
+            "copies", "copies_2d_3d", "fills", "stream_order", "per_thread_stream", "events_and_streams",
+            "host_functions", "modules", "launches", "function_attributes", "kernel_results", "threads",
+            "fork_and_exec", "stale_handles"]
+FAULTS = ["illegal", "freed", "misaligned", "trap", "assert"]
+
+
+def check(result):
+    if result.status == 77:
+        pytest.skip(result.out.partition("SKIP ")[2].strip())
+    assert result.status == 0, result.told()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_program(backend, program):
+    check(stack.run_program(backend, program))
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_fault_is_told_and_stays(backend, kind):
+    check(stack.run_program(backend, "fault", kind))
+
+
+def test_memory_quota(backend):
+    if backend == "native":
+        pytest.skip("native: no quota")
+    check(stack.run_program(backend, "memory_quota", "256", options=["--memory", "256M"]))
+
+
+def test_demo_workload(backend):
+    options = ["--unchecked"] if backend == "null" else []
+    command = [stack.WORKLOAD, "--seconds", "1", *options]
+    if backend != "native":
+        command = [stack.VGPU_RUN, "--private", "--backend", backend, "--", *command]
+    result = stack.run_command(command, 60, stack.clean_environment(backend))
+    assert result.status == 0, result.told()
+    if backend == "null":
+        assert "completed" in result.out, result.told()
+    else:
+        assert ", 0 wrong" in result.out and not result.out.startswith("checked 0"), result.told()

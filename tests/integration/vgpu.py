@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the integration tests share: the host link's messages, packed by hand (not generated from the C headers, so
+that a changed header is noticed), a client, and a mediator to talk to."""
+import array
+import contextlib
+import mmap
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+BUILD = pathlib.Path(os.environ.get("VGPU_BUILD", "build")).absolute()
+MEDIATOR = BUILD / "mediator/vgpu-mediator"
+FAKE = BUILD / "tests/unit/mediator/fake-executor"
+
+MAGIC = 0x55504756
+HELLO, CHANNEL_OPEN, TENANT_CREATE, STATUS = 0x0101, 0x0102, 0x0103, 0x0104
+HELLO_OK, CHANNEL_OK, TENANT_OK, STATUS_ROW, STATUS_END, CHANNEL_LOST, ERROR = \
+    0x0201, 0x0202, 0x0203, 0x0204, 0x0205, 0x0206, 0x02ff
+(E_VERSION, E_PROTOCOL, E_PERMISSION, E_LIMIT, E_BACKEND, E_INTERNAL, E_EXECUTOR_DIED, E_BAD_RECORD, E_SHUTDOWN,
+ E_WATCHDOG) = range(1, 11)
+MAX_PACKET = 4096
+
+GEOMETRY = struct.Struct("<6I6Q")
+
+
+def header(kind, length, cookie=0, magic=MAGIC, n_fds=0):
+    return struct.pack("<IHHII", magic, kind, n_fds, length, cookie)
+
+
+def hello(low=1, high=1, features=0, cookie=1):
+    return header(HELLO, 32, cookie) + struct.pack("<IIQ", low, high, features)
+
+
+def channel_open(flags=0, cookie=2):
+    return header(CHANNEL_OPEN, 24, cookie) + struct.pack("<Q", flags)
+
+
+def tenant_create(name=b"t", weight=100, memory=0, cookie=3, reserved=0):
+    return header(TENANT_CREATE, 96, cookie) + struct.pack("<64sIIQ", name, weight, reserved, memory)
+
+
+def status(cookie=4):
+    return header(STATUS, 16, cookie)
+
+
+class Message:
+    """One received packet, taken apart."""
+
+    def __init__(self, data, fds):
+        self.data, self.fds = data, fds
+        magic, self.kind, self.n_fds, length, self.cookie = struct.unpack_from("<IHHII", data)
+        assert magic == MAGIC and length == len(data) and self.n_fds == len(fds)
+        body = data[16:]
+        if self.kind == HELLO_OK:
+            self.version, self.tenant, self.features, self.weight, reserved, self.memory = \
+                struct.unpack("<IIQIIQ", body)
+            assert reserved == 0
+        elif self.kind == CHANNEL_OK:
+            self.channel = struct.unpack_from("<Q", body)[0]
+            (self.ring_offset, self.ring_bytes, self.reply_offset, self.reply_slots, self.fence_offset,
+             self.fence_slots, self.channel_bytes, self.window_base, self.window_bytes, self.arena_bytes,
+             self.device_base, self.device_bytes) = GEOMETRY.unpack(body[8:])
+        elif self.kind == TENANT_OK:
+            self.tenant, reserved, path, reserved2 = struct.unpack("<II108sI", body)
+            assert reserved == 0 and reserved2 == 0
+            self.path = path.rstrip(b"\0").decode()
+        elif self.kind == STATUS_ROW:
+            (self.tenant, self.weight, name, self.channels, self.in_demand, self.gpu_ns, self.turns, self.launches,
+             self.copy_bytes, self.faults, self.memory_used, self.memory_quota, self.contended_gpu_ns,
+             self.contended_ns) = struct.unpack("<II64sII9Q", body)
+            self.name = name.rstrip(b"\0").decode()
+        elif self.kind == STATUS_END:
+            self.rows, reserved, self.now_ns, backend, device = struct.unpack("<IIQ32s64s", body)
+            self.backend, self.device = backend.rstrip(b"\0").decode(), device.rstrip(b"\0").decode()
+        elif self.kind == CHANNEL_LOST:
+            self.code, reserved, self.channel, text = struct.unpack("<IIQ256s", body)
+            self.text = text.split(b"\0")[0].decode()
+            assert reserved == 0
+        elif self.kind == ERROR:
+            self.code, reserved, text = struct.unpack("<II256s", body)
+            self.text = text.split(b"\0")[0].decode()
+            assert reserved == 0 and self.text
+        else:
+            raise AssertionError(f"unknown message {self.kind:#x}")
+
+
+class Client:
+    """A connection to a mediator."""
+
+    def __init__(self, path, say_hello=True):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sock.settimeout(10)
+        self.sock.connect(str(path))
+        if say_hello:
+            self.greeting = self.ask(hello())
+            assert self.greeting.kind == HELLO_OK, vars(self.greeting)
+
+    def send(self, data, fds=()):
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self.sock.sendmsg([data], control)
+
+    def receive(self, timeout=10):
+        """The next message, or None when the connection was closed."""
+        self.sock.settimeout(timeout)
+        try:
+            data, ancillary, _, _ = self.sock.recvmsg(MAX_PACKET, socket.CMSG_SPACE(8 * 4))
+        except ConnectionResetError:
+            return None
+        fds = array.array("i")
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(payload[:len(payload) - len(payload) % 4])
+        return Message(data, list(fds)) if data else None
+
+    def ask(self, data, timeout=10):
+        self.send(data)
+        return self.receive(timeout)
+
+    def open(self, timeout=10):
+        """Opens a channel; the answer must be CHANNEL_OK."""
+        answer = self.ask(channel_open(), timeout)
+        assert answer.kind == CHANNEL_OK, (answer.kind, getattr(answer, "text", ""))
+        return Channel(self, answer)
+
+    def status(self):
+        rows, answer = {}, self.ask(status())
+        while answer.kind == STATUS_ROW:
+            rows[answer.tenant] = answer
+            answer = self.receive()
+        assert answer.kind == STATUS_END and answer.rows == len(rows)
+        return rows
+
+    def tenant(self, **kw):
+        answer = self.ask(tenant_create(**kw))
+        assert answer.kind == TENANT_OK, (answer.kind, getattr(answer, "text", ""))
+        return answer
+
+    def close(self):
+        self.sock.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Channel:
+    """A channel with a fake executor behind it."""
+
+    def __init__(self, client, answer):
+        self.client, self.answer, self.id = client, answer, answer.channel
+        self.channel_fd, self.window_fd, self.doorbell = answer.fds
+        self.memory = mmap.mmap(self.channel_fd, answer.channel_bytes)
+
+    def do(self, line):
+        """Has the fake executor obey a line (see fake_executor.c)."""
+        place = self.answer.ring_offset
+        self.memory[place:place + 256] = line.encode().ljust(256, b"\0")
+        os.write(self.doorbell, struct.pack("<Q", 1))
+
+    def close(self):
+        self.memory.close()
+        for fd in self.answer.fds:
+            os.close(fd)
+
+
+class Mediator:
+    """A vgpu-mediator with the fake executor, in a directory of its own."""
+
+    def __init__(self, directory, *args, start="ok", env=None, executor=FAKE, preexec=None):
+        self.directory = pathlib.Path(directory)
+        self.socket = self.directory / "m.sock"
+        self.log_path = self.directory / "log"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                [MEDIATOR, "--socket", self.socket, "--set", f"paths.run_directory={self.directory}",
+                 "--executor", executor, "--backend", "null", "--set", "log.level=debug", *args],
+                stderr=log, stdin=subprocess.DEVNULL, preexec_fn=preexec,
+                env={**os.environ, "VGPU_FAKE_START": start, **(env or {})})
+        self.pid = self.process.pid
+        end = time.monotonic() + 10
+        while not self.socket.exists() or "ready:" not in self.log():
+            assert self.process.poll() is None and time.monotonic() < end, self.log()
+            time.sleep(0.005)
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def connect(self, **kw):
+        return Client(self.socket, **kw)
+
+    def executors(self):
+        """Pids of its children."""
+        children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [int(p) for p in children.read_text().split()]
+
+    def fds(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def maps(self):
+        return len(re.findall("memfd:vgpu", pathlib.Path(f"/proc/{self.pid}/maps").read_text()))
+
+    def stop(self, timeout=5):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+@contextlib.contextmanager
+def mediator(*args, **kw):
+    """A running mediator that must end cleanly, whatever the test did to it."""
+    with tempfile.TemporaryDirectory(prefix="vgpu-test-") as directory:
+        m = Mediator(directory, *args, **kw)
+        try:
+            yield m
+            assert m.process.poll() is None, f"the mediator died:\n{m.log()}"
+            assert m.stop() == 0, m.log()
+            assert not m.socket.exists()
+            assert not list(m.directory.glob("tenant-*.sock"))
+        finally:
+            if m.process.poll() is None:
+                m.process.kill()
+                m.process.wait()
+
+
+def wait_for(condition, seconds=2.0, what="condition"):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.005)
