@@ -148,9 +148,9 @@ static void watch_remove(struct executor *x, uint32_t i)
 
 // The lane's batch tells late but surely (also when the event was recorded again since); the backend tells at
 // once, but asking costs, so only some are asked each time, round about.
-void watches_poll(struct executor *x)
+bool watches_poll(struct executor *x)
 {
-	uint32_t asked = 0;
+	uint32_t asked = 0, before = x->n_watches;
 
 	for (uint32_t i = 0; i < x->n_watches;) {
 		const struct watch *w = &x->watches[i];
@@ -170,6 +170,7 @@ void watches_poll(struct executor *x)
 	}
 	if (asked < WATCH_QUERIES)
 		x->watch_next = 0;
+	return x->n_watches < before;
 }
 
 void watches_drop(struct executor *x)

@@ -63,7 +63,8 @@ struct executor {
 	struct watch *watches; // event_watch records that wait, n_watches of room for watches_room
 	uint32_t n_watches, watches_room, watch_next;
 
-	bool active; // the context exists
+	uint64_t now_ns; // when the loop's round began
+	bool active;	 // the context exists
 	struct reply_context_activate activation;
 	int32_t sticky;		 // CUresult, 0: none
 	bool stored;		 // something that the guest may sleep for, since the last wake
@@ -94,8 +95,9 @@ void executor_defer(struct executor *x, int32_t result);
 // Frees all objects, memory and registrations and gives the context up. The sticky error stays.
 void executor_reset(struct executor *x);
 
-// event.c: looks which watched events are complete; all of them are when the context failed (their slots stay).
-void watches_poll(struct executor *x);
+// event.c: looks which watched events are complete and stores their slots; true: some were. Dropped watches leave
+// their slots as they are.
+bool watches_poll(struct executor *x);
 void watches_drop(struct executor *x);
 void event_release(struct executor *x, struct event *e);
 

@@ -128,8 +128,8 @@ static bool look_for_completions(struct executor *x, uint64_t now_ns)
 	bool came = x->track.records && track_poll(x, now_ns);
 	int r;
 
-	if (x->n_watches)
-		watches_poll(x);
+	if (x->n_watches && watches_poll(x))
+		came = true;
 	if (x->track.n_waits) {
 		bool may_pass = gate_is_free(&x->gate) ||
 				gate_ask_slow(&x->gate, now_ns, x->track.predicted_ns) == GATE_GO;
@@ -150,8 +150,10 @@ static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, ui
 	struct executor *x = l->x;
 	unsigned taken;
 	bool came;
-	int r = take_records(x, &taken, ret_stall, why);
+	int r;
 
+	x->now_ns = now_ns;
+	r = take_records(x, &taken, ret_stall, why);
 	if (r < 0)
 		return r;
 	if (taken)
@@ -216,8 +218,8 @@ static uint64_t rest_ns(const struct loop *l, uint64_t now_ns, enum stall stall,
 	until_wake = wake_ns == NEVER ? NEVER : wake_ns > now_ns ? wake_ns - now_ns : 0;
 	if (quiet < x->assign.spin_ns && (watching || stall == STALL_EMPTY))
 		return 0;
-	if (!watching)
-		return until_wake;
+	if (!watching) // what a busy device held back was seen complete in this very round
+		return stall == STALL_BUSY ? 0 : until_wake;
 	// All that is submitted may stand behind the guest, who rings when it is done.
 	longest = track_in_flight(&x->track) || stall != STALL_EMPTY ? NAP_MAX_NS : NAP_BLOCKED_NS;
 	nap = quiet / 16;

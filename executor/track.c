@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "common/clock.h"
 #include "executor/executor.h"
 
 static void free_lists_fill(struct track *t)
@@ -204,7 +203,7 @@ static struct batch *batch_open(struct executor *x, uint32_t lane)
 	assert(b);
 	STAILQ_REMOVE_HEAD(&t->free_batches, next);
 	b->number = l->last_batch = ++t->last_batch;
-	b->begun_ns = clock_now_ns();
+	b->begun_ns = x->now_ns;
 	b->predicted_ns = 0;
 	b->records = b->n_keys = 0;
 	b->guard.n = 0;

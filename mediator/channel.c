@@ -137,9 +137,23 @@ void channel_abandon(struct channel *c)
 	channel_stop(c, LINK_E_SHUTDOWN, "the client is gone");
 }
 
-static void on_hung(struct turn_seat *seat)
+static struct channel *channel_of(struct turn_seat *seat)
 {
-	struct channel *c = (struct channel *)((char *)seat - offsetof(struct channel, seat));
+	return (struct channel *)((char *)seat - offsetof(struct channel, seat));
+}
+
+static void wake(struct turn_seat *seat)
+{
+	struct link_header m = { LINK_MAGIC, LINK_WAKE, 0, sizeof(m), 0 };
+	int fd = channel_of(seat)->process.link_fd;
+
+	if (fd >= 0)
+		seqpacket_send(fd, &m, sizeof(m), NULL, 0, MSG_DONTWAIT);
+}
+
+static void hung(struct turn_seat *seat)
+{
+	struct channel *c = channel_of(seat);
 
 	complain("channel %" PRIu64 " of tenant %" PRIu32
 		 ": executor does not give its turn back, killing it",
@@ -147,6 +161,8 @@ static void on_hung(struct turn_seat *seat)
 	set_reason(c, LINK_E_WATCHDOG, "GPU work took longer than turn.watchdog beyond its turn");
 	channel_kill(c);
 }
+
+static const struct turn_seat_ops seat_ops = { .hung = hung, .wake = wake };
 
 static void explain_exit(struct channel *c, const siginfo_t *si)
 {
@@ -352,7 +368,9 @@ static int start_executor(struct channel *c)
 {
 	const struct mediator *m = c->mediator;
 	const struct settings *s = m->settings;
-	const char *argv[12] = { m->executor, "--backend", m->backend, "--link-fd", "3", "--log", s->log_level };
+	const char *argv[12] = {
+		m->executor, "--backend", m->backend, "--link-fd", "3", "--log", s->log_level
+	};
 	unsigned n = 7;
 
 	if (s->paths_module_directory[0]) {
@@ -363,7 +381,8 @@ static int start_executor(struct channel *c)
 		argv[n++] = "--sandbox-log";
 	else if (strcmp(s->executor_sandbox, "off") == 0)
 		argv[n++] = "--no-sandbox";
-	return spawn_executor(argv, strcmp(m->backend, "cpu") == 0 ? SPAWN_USUAL : SPAWN_COMPACT, &c->process);
+	return spawn_executor(argv, strcmp(m->backend, "cpu") == 0 ? SPAWN_USUAL : SPAWN_COMPACT,
+			      &c->process);
 }
 
 static int prepare(struct channel *c)
@@ -377,7 +396,7 @@ static int prepare(struct channel *c)
 	c->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->doorbell_fd < 0)
 		return -errno;
-	r = turn_seat_init(&c->seat, &c->tenant->account, c->doorbell_fd, on_hung);
+	r = turn_seat_init(&c->seat, &c->tenant->account, c->doorbell_fd, &seat_ops);
 	if (r < 0)
 		return r;
 	return start_executor(c);

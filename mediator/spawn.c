@@ -67,7 +67,8 @@ static int place_fds(int null_fd, int output_fd, int link_fd)
 	return (int)syscall(SYS_close_range, LINK_FD + 1u, ~0u, 0u);
 }
 
-static void run_child(const char *const *argv, enum spawn_layout layout, pid_t parent, int null_fd, int output_fd, int link_fd)
+static void run_child(const char *const *argv, enum spawn_layout layout, pid_t parent, int null_fd,
+		      int output_fd, int link_fd)
 {
 	int persona;
 

@@ -7,7 +7,8 @@
 
 enum spawn_layout {
 	SPAWN_COMPACT, // mappings from 0x2aaa... upwards: the places that the guest uses stay free
-	SPAWN_USUAL,   // the cpu backend: its kernels may reach all between the windows, and 0x2aaa... lies there
+	SPAWN_USUAL,   // the cpu backend: its kernels may reach all between the windows, and 0x2aaa... lies
+		       // there
 };
 
 struct spawned {
@@ -22,7 +23,8 @@ void spawn_init(void);
 
 // argv: NULL-terminated, argv[0] is the path. The child gets: fd 0 /dev/null, 1 and 2 a pipe to us, 3 the
 // link, no other; default signals; a process group of its own (the terminal's Ctrl-C is not for it); death
-// when we die. 0 and *ret, or -errno. An exec that fails shows as exit code 127 with the reason on its output.
+// when we die. 0 and *ret, or -errno. An exec that fails shows as exit code 127 with the reason on its
+// output.
 int spawn_executor(const char *const *argv, enum spawn_layout layout, struct spawned *ret);
 
 #endif

@@ -137,8 +137,8 @@ static void show(struct demo *d)
 		       "%s\n",
 		       tenant_names[i], tenant_weights[i], (double)s->tenant[i].gpu_ns / 1e9,
 		       100 * demo_shares_target(&d->shares, i), 100 * achieved, text,
-		       d->shown.now_ns && interval > 0 ? (double)launches / interval : 0, s->tenant[i].memory / VGPU_MIB(1),
-		       s->tenant[i].faults, clear);
+		       d->shown.now_ns && interval > 0 ? (double)launches / interval : 0,
+		       s->tenant[i].memory / VGPU_MIB(1), s->tenant[i].faults, clear);
 	}
 	printf("%s\n", clear);
 	fflush(stdout);
@@ -332,7 +332,7 @@ static int watch(struct demo *d)
 			if (d->shares.last.now_ns - d->shown.now_ns >= SHOW_NS)
 				show(d);
 		}
-		if (d->launched_ns && now - d->launched_ns >= d->seconds * NSEC_PER_SEC)
+		if (d->launched_ns && clock_now_ns() - d->launched_ns >= d->seconds * NSEC_PER_SEC)
 			return 0;
 		if (!d->launched_ns && now - begin >= START_LIMIT_NS) {
 			fprintf(stderr, "vgpu-demo: the programs did not all start to work\n");
@@ -409,8 +409,8 @@ static int judge(struct demo *d)
 		}
 		// A program of somebody else's need not handle SIGTERM.
 		if (d->early[i])
-			fault(&v, "tenant %s: its program ended before its time, with status %d", tenant_names[i],
-			      d->status[i]);
+			fault(&v, "tenant %s: its program ended before its time, with status %d",
+			      tenant_names[i], d->status[i]);
 		else if (d->status[i] && !(d->given_program && d->status[i] == 128 + SIGTERM))
 			fault(&v, "tenant %s: its program ended with status %d", tenant_names[i],
 			      d->status[i]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Contexts: the primary one with its count, explicit ones, the calling thread's stack of them. All of it lives
-// in the guest; the executor has one context for the process, made when the first of these becomes active.
-// Runs in the guest program, any thread; current-context calls take no lock.
+// Contexts: the primary one with its count, explicit ones, the calling thread's stack of them. All of it
+// lives in the guest; the executor has one context for the process, made when the first of these becomes
+// active. Runs in the guest program, any thread; current-context calls take no lock.
 #include <pthread.h>
 
 #include "guest/client/calls_gen.h"
@@ -134,7 +134,7 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
 	pthread_mutex_lock(&primary_lock);
 	if (!primary_count)
 		result = CUDA_ERROR_INVALID_CONTEXT;
-	else if (--primary_count == 0) {
+	else if (--primary_count == 0 && atomic_load(&primary->active)) {
 		release_owned(primary);
 		atomic_store(&primary->active, 0);
 	}
@@ -151,8 +151,7 @@ CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
 	pthread_mutex_lock(&primary_lock);
 	if (atomic_load(&primary->active))
 		release_owned(primary);
-	atomic_store(&primary->active, 0);
-	primary_count = 0;
+	atomic_store(&primary->active, 0); // the references stay: whoever retained it still releases it
 	pthread_mutex_unlock(&primary_lock);
 	return CUDA_SUCCESS;
 }
@@ -216,7 +215,8 @@ CUresult cuCtxCreate_v2(CUcontext *ret, unsigned int flags, CUdevice device)
 	return CUDA_SUCCESS;
 }
 
-CUresult cuCtxCreate_v3(CUcontext *ret, CUexecAffinityParam *params, int count, unsigned int flags, CUdevice device)
+CUresult cuCtxCreate_v3(CUcontext *ret, CUexecAffinityParam *params, int count, unsigned int flags,
+			CUdevice device)
 {
 	if (count < 0 || (count && !params))
 		return CUDA_ERROR_INVALID_VALUE;
@@ -230,7 +230,8 @@ CUresult cuCtxCreate_v4(CUcontext *ret, CUctxCreateParams *params, unsigned int 
 	if (params && params->cigParams)
 		return vc_ready() ? vc_ready() : CUDA_ERROR_NOT_SUPPORTED;
 	if (params)
-		return cuCtxCreate_v3(ret, params->execAffinityParams, params->numExecAffinityParams, flags, device);
+		return cuCtxCreate_v3(ret, params->execAffinityParams, params->numExecAffinityParams, flags,
+				      device);
 	return cuCtxCreate_v2(ret, flags, device);
 }
 
@@ -279,6 +280,8 @@ CUresult cuCtxPushCurrent_v2(CUcontext handle)
 
 	if (result)
 		return result;
+	if (!handle)
+		return CUDA_ERROR_INVALID_VALUE;
 	ctx = vc_context_find(handle);
 	if (!ctx)
 		return CUDA_ERROR_INVALID_CONTEXT;

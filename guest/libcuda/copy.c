@@ -10,8 +10,8 @@
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
 
-#define WRITE_MAX  16384u	   // bytes that travel in a record
-#define STAGED_MAX (64u << 10)	   // a synchronous copy of this much returns once staged
+#define WRITE_MAX  16384u		// bytes that travel in a record
+#define STAGED_MAX (64u << 10)		// a synchronous copy of this much returns once staged
 #define PIECE	   (VGPU_CHUNK_MAX / 4) // so that filling one piece overlaps the copy of another
 
 enum place { PAGEABLE, GPU_DEVICE, GPU_HOST };
@@ -22,8 +22,8 @@ static uint64_t extent(const struct vc_copy *c, uint64_t pitch, uint64_t slice)
 	uint64_t rows, slices, sum;
 
 	if (__builtin_mul_overflow(c->height - 1, pitch, &rows) ||
-	    __builtin_mul_overflow(c->depth - 1, slice, &slices) || __builtin_add_overflow(rows, slices, &sum) ||
-	    __builtin_add_overflow(sum, c->width, &sum))
+	    __builtin_mul_overflow(c->depth - 1, slice, &slices) ||
+	    __builtin_add_overflow(rows, slices, &sum) || __builtin_add_overflow(sum, c->width, &sum))
 		return 0;
 	return sum;
 }
@@ -55,11 +55,18 @@ static enum memory_space space_of(enum place place)
 static CUresult push_copy(struct vc_stream *s, const struct vc_copy *c, enum place dst, enum place src)
 {
 	struct record_copy record = {
-		.stream = s->handle, .dst = c->dst, .src = c->src,
-		.width = c->width, .height = c->height, .depth = c->depth,
-		.dst_pitch = c->dst_pitch, .src_pitch = c->src_pitch,
-		.dst_slice = c->dst_slice, .src_slice = c->src_slice,
-		.dst_space = space_of(dst), .src_space = space_of(src),
+		.stream = s->handle,
+		.dst = c->dst,
+		.src = c->src,
+		.width = c->width,
+		.height = c->height,
+		.depth = c->depth,
+		.dst_pitch = c->dst_pitch,
+		.src_pitch = c->src_pitch,
+		.dst_slice = c->dst_slice,
+		.src_slice = c->src_slice,
+		.dst_space = space_of(dst),
+		.src_space = space_of(src),
 	};
 	CUresult result = (CUresult)vgpu_push_copy(vc_client, &record);
 
@@ -68,7 +75,8 @@ static CUresult push_copy(struct vc_stream *s, const struct vc_copy *c, enum pla
 	return result;
 }
 
-static CUresult push_write(struct vc_stream *s, uint64_t dst, const void *src, uint32_t bytes, enum place place)
+static CUresult push_write(struct vc_stream *s, uint64_t dst, const void *src, uint32_t bytes,
+			   enum place place)
 {
 	struct record_write record = {
 		.stream = s->handle, .dst = dst, .size = bytes, .dst_space = space_of(place)
@@ -130,7 +138,8 @@ static uint64_t src_of(const struct vc_copy *c, const struct piece *p)
 }
 
 // Packs rows from the program's memory, or unpacks them there.
-static void copy_rows(char *dst, uint64_t dst_pitch, const char *src, uint64_t src_pitch, const struct piece *p)
+static void copy_rows(char *dst, uint64_t dst_pitch, const char *src, uint64_t src_pitch,
+		      const struct piece *p)
 {
 	if (p->rows == 1 || (dst_pitch == p->bytes && src_pitch == p->bytes)) {
 		memcpy(dst, src, p->rows * p->bytes);
@@ -142,7 +151,8 @@ static void copy_rows(char *dst, uint64_t dst_pitch, const char *src, uint64_t s
 
 // ---- pageable source
 
-static CUresult stage_piece(struct vc_stream *s, const struct vc_copy *c, const struct piece *p, enum place dst)
+static CUresult stage_piece(struct vc_stream *s, const struct vc_copy *c, const struct piece *p,
+			    enum place dst)
 {
 	const char *src = (const char *)(uintptr_t)src_of(c, p);
 	struct vgpu_chunk chunk;
@@ -157,9 +167,13 @@ static CUresult stage_piece(struct vc_stream *s, const struct vc_copy *c, const 
 	if (r)
 		return r < 0 ? CUDA_ERROR_INVALID_VALUE : (CUresult)r;
 	copy_rows(chunk.address, p->bytes, src, c->src_pitch, p);
-	part = (struct vc_copy){ .dst = dst_of(c, p), .src = (uintptr_t)chunk.address,
-				 .width = p->bytes, .height = p->rows, .depth = 1,
-				 .dst_pitch = p->rows > 1 ? c->dst_pitch : p->bytes, .src_pitch = p->bytes };
+	part = (struct vc_copy){ .dst = dst_of(c, p),
+				 .src = (uintptr_t)chunk.address,
+				 .width = p->bytes,
+				 .height = p->rows,
+				 .depth = 1,
+				 .dst_pitch = p->rows > 1 ? c->dst_pitch : p->bytes,
+				 .src_pitch = p->bytes };
 	result = push_copy(s, &part, dst, GPU_HOST);
 	if (!result)
 		result = vc_stream_fence(s, &value);
@@ -189,8 +203,8 @@ struct fetch {
 	int busy;
 };
 
-static CUresult fetch_start(struct vc_stream *s, const struct vc_copy *c, const struct piece *p, enum place src,
-			    struct fetch *f)
+static CUresult fetch_start(struct vc_stream *s, const struct vc_copy *c, const struct piece *p,
+			    enum place src, struct fetch *f)
 {
 	struct vc_copy part;
 	CUresult result;
@@ -200,26 +214,26 @@ static CUresult fetch_start(struct vc_stream *s, const struct vc_copy *c, const 
 		return r < 0 ? CUDA_ERROR_INVALID_VALUE : (CUresult)r;
 	f->piece = *p;
 	f->busy = 1;
-	part = (struct vc_copy){ .dst = (uintptr_t)f->chunk.address, .src = src_of(c, p),
-				 .width = p->bytes, .height = p->rows, .depth = 1,
-				 .dst_pitch = p->bytes, .src_pitch = p->rows > 1 ? c->src_pitch : p->bytes };
+	part = (struct vc_copy){ .dst = (uintptr_t)f->chunk.address,
+				 .src = src_of(c, p),
+				 .width = p->bytes,
+				 .height = p->rows,
+				 .depth = 1,
+				 .dst_pitch = p->bytes,
+				 .src_pitch = p->rows > 1 ? c->src_pitch : p->bytes };
 	result = push_copy(s, &part, GPU_HOST, src);
 	return result ? result : vc_stream_fence(s, &f->value);
 }
 
 static CUresult fetch_finish(struct vc_stream *s, const struct vc_copy *c, struct fetch *f, CUresult result)
 {
-	int r;
-
 	if (!f->busy)
 		return result;
-	if (!result) {
-		r = vgpu_fence_wait(vc_client, s->fence.slot, f->value, UINT64_MAX);
-		result = (CUresult)(r ? r : vgpu_client_sticky(vc_client));
-	}
 	if (!result)
-		copy_rows((char *)(uintptr_t)dst_of(c, &f->piece), c->dst_pitch, f->chunk.address, f->piece.bytes,
-			  &f->piece);
+		result = vc_stream_wait_value(s, f->value);
+	if (!result)
+		copy_rows((char *)(uintptr_t)dst_of(c, &f->piece), c->dst_pitch, f->chunk.address,
+			  f->piece.bytes, &f->piece);
 	vgpu_arena_put(vc_client, &f->chunk, UINT32_MAX, 0);
 	f->busy = 0;
 	return result;
@@ -244,6 +258,14 @@ static CUresult to_pageable(struct vc_stream *s, const struct vc_copy *c, enum p
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 
+CUresult vc_write_submit(struct vc_stream *s, uint64_t dst, const void *from, uint32_t bytes)
+{
+	enum place place;
+	CUresult result = locate(dst, bytes, VC_SIDE_DEVICE, &place);
+
+	return result ? result : push_write(s, dst, from, bytes, place);
+}
+
 // Both sides are the program's own: its turn in the stream, then the processor copies.
 static CUresult within_program(struct vc_stream *s, const struct vc_copy *c)
 {
@@ -254,14 +276,16 @@ static CUresult within_program(struct vc_stream *s, const struct vc_copy *c)
 		return result;
 	for (row.slice = 0; row.slice < c->depth; row.slice++)
 		for (row.row = 0; row.row < c->height; row.row++)
-			memmove((void *)(uintptr_t)dst_of(c, &row), (const void *)(uintptr_t)src_of(c, &row), c->width);
+			memmove((void *)(uintptr_t)dst_of(c, &row), (const void *)(uintptr_t)src_of(c, &row),
+				c->width);
 	return CUDA_SUCCESS;
 }
 
 // Rows that follow each other without a gap on both sides are one row.
 static void flatten(struct vc_copy *c)
 {
-	if (c->depth > 1 && c->dst_slice == c->dst_pitch * c->height && c->src_slice == c->src_pitch * c->height) {
+	if (c->depth > 1 && c->dst_slice == c->dst_pitch * c->height &&
+	    c->src_slice == c->src_pitch * c->height) {
 		c->height *= c->depth;
 		c->depth = 1;
 	}
@@ -289,7 +313,8 @@ CUresult vc_copy_submit(struct vc_stream *s, const struct vc_copy *copy, int syn
 	if (dst == PAGEABLE)
 		return src == PAGEABLE ? within_program(s, &c) : to_pageable(s, &c, src);
 	result = src == PAGEABLE ? from_pageable(s, &c, dst) : push_copy(s, &c, dst, src);
-	staged = src == PAGEABLE && c.height == 1 && c.depth == 1 && c.width <= STAGED_MAX;
+	staged =
+	    src == PAGEABLE && dst == GPU_DEVICE && c.height == 1 && c.depth == 1 && c.width <= STAGED_MAX;
 	if (result || !sync || staged || (dst == GPU_DEVICE && src == GPU_DEVICE))
 		return result;
 	return vc_stream_wait(s);

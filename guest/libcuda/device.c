@@ -12,28 +12,28 @@ struct vc_device vc_device;
 
 // Capabilities of the device that this library does not carry yet; a program that asks is told so.
 static const uint8_t hidden_attributes[] = {
-	83,  // managed memory
-	89,  // concurrent managed access
-	96,  // cooperative launch on several devices
-	101, // managed memory from the host
-	102, // virtual memory management
-	103, // allocation handles as file descriptors
-	107, // compressible memory
-	110, // RDMA with virtual memory management
-	112, // sparse arrays
-	114, // timeline semaphores
-	115, // memory pools
-	116, // RDMA
-	119, // pool handle types
-	121, // deferred mapping of arrays
-	122, // 64-bit stream memory operations
-	123, // stream wait for NOR
-	124, // dma-buf
-	125, // event IPC
-	127, // tensor maps
-	128, // fabric handles
-	129, // unified function pointers
-	132, // multicast
+	83,		    // managed memory
+	89,		    // concurrent managed access
+	96,		    // cooperative launch on several devices
+	101,		    // managed memory from the host
+	102,		    // virtual memory management
+	103,		    // allocation handles as file descriptors
+	107,		    // compressible memory
+	110,		    // RDMA with virtual memory management
+	112,		    // sparse arrays
+	114,		    // timeline semaphores
+	115,		    // memory pools
+	116,		    // RDMA
+	119,		    // pool handle types
+	121,		    // deferred mapping of arrays
+	122,		    // 64-bit stream memory operations
+	123,		    // stream wait for NOR
+	124,		    // dma-buf
+	125,		    // event IPC
+	127,		    // tensor maps
+	128,		    // fabric handles
+	129,		    // unified function pointers
+	132,		    // multicast
 	141, 142, 144, 145, // host memory by virtual memory management and in pools
 };
 
@@ -42,8 +42,9 @@ static int uuid_matches(const char *text, size_t length)
 	char ours[64];
 	const uint8_t *u = vc_device.uuid;
 
-	snprintf(ours, sizeof(ours), "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0],
-		 u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+	snprintf(ours, sizeof(ours),
+		 "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2],
+		 u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
 	return length > 4 && length <= strlen(ours) && strncasecmp(text, ours, length) == 0;
 }
 
@@ -193,7 +194,8 @@ CUresult cuDeviceGetProperties(CUdevprop *prop, CUdevice device)
 		return CUDA_ERROR_INVALID_VALUE;
 	*prop = (CUdevprop){
 		.maxThreadsPerBlock = a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK],
-		.maxThreadsDim = { a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X], a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y],
+		.maxThreadsDim = { a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X],
+				   a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y],
 				   a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z] },
 		.maxGridSize = { a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X], a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y],
 				 a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z] },
@@ -230,7 +232,8 @@ CUresult cuDeviceGetPCIBusId(char *bus_id, int length, CUdevice device)
 	if (result)
 		return result;
 	snprintf(text, sizeof(text), "%04X:%02X:%02X.0", (unsigned int)a[CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID],
-		 (unsigned int)a[CU_DEVICE_ATTRIBUTE_PCI_BUS_ID], (unsigned int)a[CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID]);
+		 (unsigned int)a[CU_DEVICE_ATTRIBUTE_PCI_BUS_ID],
+		 (unsigned int)a[CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID]);
 	if (!bus_id || length <= (int)strlen(text))
 		return CUDA_ERROR_INVALID_VALUE;
 	snprintf(bus_id, (size_t)length, "%s", text);

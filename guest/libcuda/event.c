@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Events. A query costs no call: one watch record asks the executor to store a number in the event's slot when
-// its last record is complete, or the stream's own fence already tells. Runs in the guest program.
+// Events. A query costs no call: one watch record asks the executor to store a number in the event's slot
+// when its last record is complete, or the stream's own fence already tells. Runs in the guest program.
+#include <stddef.h>
+
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
 
@@ -35,7 +37,7 @@ CUresult cuEventCreate(CUevent *ret, unsigned int flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (flags & CU_EVENT_INTERPROCESS)
 		return flags & CU_EVENT_DISABLE_TIMING ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_INVALID_VALUE;
-	e = vc_object_new(VC_EVENT);
+	e = vc_object_new_fenced(VC_EVENT, offsetof(struct vc_event, fence));
 	if (!e)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	result = vc_fence_init(&e->fence);
@@ -167,7 +169,13 @@ CUresult cuEventQuery(CUevent event)
 		result = watch(e, &value);
 	if (result || vgpu_fence_read(vc_client, e->fence.slot) >= value)
 		return result;
-	return vgpu_client_lost(vc_client) ? (CUresult)vgpu_client_lost(vc_client) : CUDA_ERROR_NOT_READY;
+	result = (CUresult)vgpu_client_lost(vc_client);
+	if (!result)
+		result = (CUresult)vgpu_client_deferred(vc_client);
+	if (!result)
+		return CUDA_ERROR_NOT_READY;
+	atomic_store_explicit(&e->watched, 0, memory_order_release);
+	return result;
 }
 
 CUresult cuEventSynchronize(CUevent event)
@@ -175,22 +183,21 @@ CUresult cuEventSynchronize(CUevent event)
 	struct vc_event *e;
 	CUresult result = enter_event(event, &e);
 	uint64_t value;
-	int waited = 0;
 
 	if (!result)
 		result = watch(e, &value);
 	if (result)
 		return result;
-	if (vgpu_fence_read(vc_client, e->fence.slot) < value)
-		waited = vgpu_fence_wait(vc_client, e->fence.slot, value, UINT64_MAX);
-	if (!waited)
-		waited = vgpu_client_sticky(vc_client);
-	return (CUresult)(waited ? waited : vgpu_client_deferred(vc_client));
+	result = vc_fence_wait(&e->fence, value);
+	if (result) // the watch itself may have been refused: the next wait asks for another
+		atomic_store_explicit(&e->watched, 0, memory_order_release);
+	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 
 CUresult cuEventElapsedTime_v2(float *ms, CUevent start, CUevent end)
 {
-	struct record_event_elapsed record = { .start = (uint64_t)(uintptr_t)start, .end = (uint64_t)(uintptr_t)end };
+	struct record_event_elapsed record = { .start = (uint64_t)(uintptr_t)start,
+					       .end = (uint64_t)(uintptr_t)end };
 	struct vc_event *first, *last;
 	struct reply_event_elapsed reply;
 	CUresult result = enter_event(start, &first);

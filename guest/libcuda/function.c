@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels: one call by name tells parameter layout and attributes; all questions after that are answered here.
-// Runs in the guest program.
+// Kernels: one call by name tells parameter layout and attributes; all questions after that are answered
+// here. Runs in the guest program.
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
 
-#define SET_CACHE_CONFIG 100 // function_set's number for cuFuncSetCacheConfig
+#define SET_CACHE_CONFIG 100  // function_set's number for cuFuncSetCacheConfig
 #define MAX_PARAMS	 1000 // as many as a reply's tail can name
 
 void vc_function_free(struct vc_function *f)
@@ -25,14 +25,15 @@ void vc_function_free(struct vc_function *f)
 }
 
 // Checks what the reply says of the parameters, for launches rely on it: each within param_bytes.
-static CUresult take_layout(struct vc_function *f, const struct reply_function_get *reply, const struct vc_param *params,
-			    uint32_t tail_bytes)
+static CUresult take_layout(struct vc_function *f, const struct reply_function_get *reply,
+			    const struct vc_param *params, uint32_t tail_bytes)
 {
 	if (reply->n_params > MAX_PARAMS || tail_bytes != reply->n_params * sizeof(*params) ||
 	    reply->param_bytes > VGPU_MAX_PARAM_BYTES)
 		return CUDA_ERROR_INVALID_IMAGE;
 	for (uint32_t i = 0; i < reply->n_params; i++)
-		if (params[i].size > reply->param_bytes || params[i].offset > reply->param_bytes - params[i].size)
+		if (params[i].size > reply->param_bytes ||
+		    params[i].offset > reply->param_bytes - params[i].size)
 			return CUDA_ERROR_INVALID_IMAGE;
 	f->params = malloc(tail_bytes ? tail_bytes : 1);
 	if (!f->params)
@@ -112,7 +113,8 @@ struct vc_function *vc_function_find(CUfunction function)
 
 CUresult vc_function_attribute(struct vc_function *f, int attribute, int *value)
 {
-	if (!value || attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_COUNT || !(f->attribute_valid >> attribute & 1))
+	if (!value || attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_COUNT ||
+	    !(f->attribute_valid >> attribute & 1))
 		return CUDA_ERROR_INVALID_VALUE;
 	*value = atomic_load_explicit(&f->attributes[attribute], memory_order_relaxed);
 	return CUDA_SUCCESS;

@@ -10,7 +10,7 @@
 #include "common/limits.h"
 #include "guest/libcuda/objects.h"
 
-#define CHUNKS(limit) (((limit) + VC_CHUNK - 1) / VC_CHUNK)
+#define CHUNKS(limit)	   (((limit) + VC_CHUNK - 1) / VC_CHUNK)
 #define TABLE(name, limit) static _Atomic(char *) name##_chunks[CHUNKS(limit)]
 
 #define MAX_CONTEXTS  4096

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Objects that a program holds handles of. A handle is a number (protocol/guest/channel.h: kind, generation,
-// index), never a pointer; streams, events, modules and functions have the same handle on the wire. Looking one
-// up takes two loads and no lock. An object's memory is never unmapped and its header never cleared, so
+// index), never a pointer; streams, events, modules and functions have the same handle on the wire. Looking
+// one up takes two loads and no lock. An object's memory is never unmapped and its header never cleared, so
 // a stale handle, even one that another thread destroys this moment, is refused or meets the old object's
 // bytes, but cannot crash. Thread-safe.
 #ifndef VGPU_LIBCUDA_HANDLES_H

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Host functions in streams. The stream stops at a wait for the value of its host slot; a thread of ours sees the
-// fence in front of it pass, runs the function and stores the value. Functions of one stream run in order;
-// those of different streams do not wait for each other's GPU work. CUDA calls inside are refused. Runs in the
-// guest program.
+// Host functions in streams. The stream stops at a wait for the value of its host slot; a thread of ours sees
+// the fence in front of it pass, runs the function and stores the value. Functions of one stream run in
+// order; those of different streams do not wait for each other's GPU work. CUDA calls inside are refused.
+// Runs in the guest program.
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -114,7 +114,8 @@ static int start_thread(void)
 	return 0;
 }
 
-// Fence in front, wait behind; both under the stream's lock, so that jobs and values of a stream agree in order.
+// Fence in front, wait behind; both under the stream's lock, so that jobs and values of a stream agree in
+// order.
 static CUresult enqueue(struct vc_stream *s, struct job *job)
 {
 	struct record_stream_wait_value record = { .stream = s->handle };

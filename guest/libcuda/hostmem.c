@@ -12,6 +12,7 @@
 
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
+#include "guest/libcuda/otherstack.h"
 
 #define PAGE	  4096ull
 #define PIECE	  (2ull << 20)
@@ -27,7 +28,8 @@ struct piece {
 	uint64_t map[WORDS];
 };
 
-// Whole pages of the program that were moved into the window; refs counts the registered ranges that touch it.
+// Whole pages of the program that were moved into the window; refs counts the registered ranges that touch
+// it.
 struct span {
 	struct span *next;
 	uint64_t begin, end, offset;
@@ -84,7 +86,7 @@ static unsigned int class_of(uint64_t bytes)
 	unsigned int class = MIN_CLASS;
 
 	while ((1ull << class) < bytes)
-		class++;
+		class ++;
 	return class;
 }
 
@@ -166,7 +168,7 @@ static void pinned_put(uint64_t address, uint64_t bytes)
 CUresult cuMemHostAlloc(void **ptr, size_t bytes, unsigned int flags)
 {
 	const unsigned int known =
-		CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
+	    CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP | CU_MEMHOSTALLOC_WRITECOMBINED;
 	uint64_t address;
 	struct vc_context *ctx;
 	CUresult result = vc_enter_report(&ctx);
@@ -216,6 +218,39 @@ CUresult cuMemFreeHost(void *ptr)
 
 // ---- registered ranges
 
+// What moves a span in or out of the window; static, for the pages may be those of the caller's stack.
+static struct {
+	struct span *span;
+	int result;
+} move;
+
+static void move_in(void *unused)
+{
+	struct span *s = move.span;
+
+	(void)unused;
+	move.result =
+	    vgpu_window_adopt(vc_client, (void *)(uintptr_t)s->begin, s->end - s->begin, &s->offset);
+}
+
+static void move_out(void *unused)
+{
+	struct span *s = move.span;
+
+	(void)unused;
+	move.result =
+	    vgpu_window_release(vc_client, (void *)(uintptr_t)s->begin, s->end - s->begin, s->offset);
+}
+
+static int move_span(struct span *s, void (*how)(void *unused))
+{
+	int r;
+
+	move.span = s;
+	r = vc_on_other_stack(how, NULL);
+	return r ? r : move.result;
+}
+
 static CUresult span_new(uint64_t begin, uint64_t end)
 {
 	struct span *s = calloc(1, sizeof(*s));
@@ -226,17 +261,17 @@ static CUresult span_new(uint64_t begin, uint64_t end)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	s->begin = begin;
 	s->end = end;
-	r = vgpu_window_adopt(vc_client, (void *)(uintptr_t)begin, end - begin, &s->offset);
+	r = move_span(s, move_in);
 	if (r) {
 		free(s);
-		return r == -ENOMEM	 ? CUDA_ERROR_OUT_OF_MEMORY :
-		       r == -EOPNOTSUPP ? CUDA_ERROR_NOT_SUPPORTED :
-					  CUDA_ERROR_INVALID_VALUE;
+		return r == -ENOMEM	  ? CUDA_ERROR_OUT_OF_MEMORY
+		       : r == -EOPNOTSUPP ? CUDA_ERROR_NOT_SUPPORTED
+					  : CUDA_ERROR_INVALID_VALUE;
 	}
 	record.offset = s->offset;
 	r = vgpu_call_host_register(vc_client, &record);
 	if (r) {
-		vgpu_window_release(vc_client, (void *)(uintptr_t)begin, end - begin, s->offset);
+		move_span(s, move_out);
 		free(s);
 		return (CUresult)r;
 	}
@@ -277,7 +312,7 @@ static void drop_spans(void)
 		}
 		*link = s->next;
 		unregister(s->begin);
-		vgpu_window_release(vc_client, (void *)(uintptr_t)s->begin, s->end - s->begin, s->offset);
+		move_span(s, move_out);
 		free(s);
 	}
 }
@@ -305,7 +340,7 @@ static CUresult cover(uint64_t begin, uint64_t end)
 CUresult cuMemHostRegister_v2(void *ptr, size_t bytes, unsigned int flags)
 {
 	const unsigned int known =
-		CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_READ_ONLY;
+	    CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_READ_ONLY;
 	uint64_t begin = (uintptr_t)ptr & ~(PAGE - 1), end;
 	struct vc_context *ctx;
 	CUresult result = vc_enter_report(&ctx);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds out how long a program image is, for callers pass none. Reads only what the image's own headers lead to,
-// as the driver does. Pure; runs in the guest program.
+// Finds out how long a program image is, for callers pass none. Reads only what the image's own headers lead
+// to, as the driver does. Pure; runs in the guest program.
 #include <elf.h>
 #include <string.h>
 
@@ -52,6 +52,24 @@ static size_t elf_size(const char *image)
 	return size;
 }
 
+// Whether a text begins as PTX does: blanks and comments, then a directive.
+static int is_ptx(const char *p)
+{
+	for (;;) {
+		p += strspn(p, " \t\r\n");
+		if (p[0] == '/' && p[1] == '/') {
+			p += strcspn(p, "\n");
+		} else if (p[0] == '/' && p[1] == '*') {
+			p = strstr(p + 2, "*/");
+			if (!p)
+				return 0;
+			p += 2;
+		} else {
+			return *p == '.';
+		}
+	}
+}
+
 size_t vc_image_size(const void **image)
 {
 	const char *p = *image;
@@ -61,9 +79,9 @@ size_t vc_image_size(const void **image)
 
 	if (!p || !p[0])
 		return 0;
-	// The shortest texts are shorter than a magic number: look byte by byte before reading one.
+	// A text may be shorter than a magic number: look byte by byte before reading one.
 	if (!p[1] || !p[2] || !p[3])
-		return strnlen(p, 4) + 1;
+		return 0;
 	memcpy(&magic, p, sizeof(magic));
 	if (magic == WRAPPER_MAGIC) {
 		memcpy(&wrapper, p, sizeof(wrapper));
@@ -81,5 +99,5 @@ size_t vc_image_size(const void **image)
 	}
 	if (memcmp(p, ELFMAG, SELFMAG) == 0)
 		return elf_size(p);
-	return strlen(p) + 1;
+	return is_ptx(p) ? strlen(p) + 1 : 0;
 }

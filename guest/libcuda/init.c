@@ -44,7 +44,8 @@ static void shut_down(void)
 	int ready = VC_READY;
 
 	if (atomic_compare_exchange_strong(&vc_state, &ready, VC_SHUT_DOWN))
-		vc_log("shut down, %llu calls were not supported", (unsigned long long)vc_unsupported_calls());
+		vc_log("shut down, %llu calls were not supported",
+		       (unsigned long long)vc_unsupported_calls());
 }
 
 static CUresult init_locked(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Launches: what the driver would refuse at once is refused here, from what is known of device and function; the
-// rest is one record, its parameters written straight into the ring. The hottest path of the library: no lock
-// but the ring's. Runs in the guest program.
+// Launches: what the driver would refuse at once is refused here, from what is known of device and function;
+// the rest is one record, its parameters written straight into the ring. The hottest path of the library: no
+// lock but the ring's. Runs in the guest program.
 #include <string.h>
 
 #include "common/limits.h"
@@ -12,7 +12,7 @@ struct launch {
 	struct vc_function *f;
 	struct vc_stream *stream;
 	unsigned int grid[3], block[3], shared;
-	void **params; // kernelParams, or NULL
+	void **params;	  // kernelParams, or NULL
 	const void *blob; // of `extra`, or NULL
 	uint32_t blob_bytes;
 	const CUlaunchAttribute *attributes;
@@ -32,11 +32,12 @@ static CUresult check_shape(const struct launch *l)
 	}
 	if (threads > (uint64_t)a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
 		return CUDA_ERROR_INVALID_VALUE;
-	if (threads > (uint64_t)atomic_load_explicit(&l->f->attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK],
-						     memory_order_relaxed))
+	if (threads > (uint64_t)atomic_load_explicit(
+			  &l->f->attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK], memory_order_relaxed))
 		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
-	if (l->shared > (uint64_t)atomic_load_explicit(
-				&l->f->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES], memory_order_relaxed))
+	if (l->shared >
+	    (uint64_t)atomic_load_explicit(&l->f->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES],
+					   memory_order_relaxed))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;
 }
@@ -89,7 +90,7 @@ static void write_params(const struct launch *l, char *to)
 
 		if (at < offset)
 			memset(to + at, 0, offset - at); // gaps: nothing of the ring's past goes along
-		switch (size) { // the usual ones without a call
+		switch (size) {				 // the usual ones without a call
 		case 8: memcpy(to + offset, l->params[i], 8); break;
 		case 4: memcpy(to + offset, l->params[i], 4); break;
 		default: memcpy(to + offset, l->params[i], size); break;
@@ -106,8 +107,12 @@ static CUresult submit(const struct launch *l)
 	struct record_launch record = {
 		.stream = l->stream->handle,
 		.function = vc_object_handle(VC_FUNCTION, l->f),
-		.grid_x = l->grid[0], .grid_y = l->grid[1], .grid_z = l->grid[2],
-		.block_x = l->block[0], .block_y = l->block[1], .block_z = l->block[2],
+		.grid_x = l->grid[0],
+		.grid_y = l->grid[1],
+		.grid_z = l->grid[2],
+		.block_x = l->block[0],
+		.block_y = l->block[1],
+		.block_z = l->block[2],
 		.dynamic_shared = l->shared,
 		.n_attributes = l->attribute_count,
 		.param_bytes = l->f->param_bytes,
@@ -153,22 +158,54 @@ static int cluster_fits(const CUlaunchAttribute *a, const struct launch *l)
 	return 1;
 }
 
+// All blocks of a cooperative grid run at once.
+static CUresult check_cooperative(const CUlaunchAttribute *a, const struct launch *l)
+{
+	uint64_t blocks = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2];
+	CUresult result;
+	int fit;
+
+	if (!a->value.cooperative)
+		return CUDA_SUCCESS;
+	if (!vc_device.attributes[CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH])
+		return CUDA_ERROR_NOT_SUPPORTED;
+	result = vc_function_blocks(l->f, (int)(l->block[0] * l->block[1] * l->block[2]), l->shared,
+				    CU_OCCUPANCY_DEFAULT, &fit);
+	if (result)
+		return result;
+	if (blocks > (uint64_t)fit * (uint64_t)vc_device.attributes[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT])
+		return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
+	return CUDA_SUCCESS;
+}
+
+static CUresult check_attribute(const CUlaunchAttribute *a, const struct launch *l)
+{
+	if (!attribute_passes(a->id)) {
+		vc_log("launch attribute %d is not supported yet", a->id);
+		return CUDA_ERROR_NOT_SUPPORTED;
+	}
+	if (a->id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE)
+		return check_cooperative(a, l);
+	if (a->id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION && !cluster_fits(a, l))
+		return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+	return CUDA_SUCCESS;
+}
+
 static CUresult check_attributes(const CUlaunchAttribute *from, unsigned int count, struct launch *l,
 				 CUlaunchAttribute *to)
 {
+	CUresult result;
+
 	l->attributes = to;
 	l->attribute_count = 0;
 	for (unsigned int i = 0; i < count; i++) {
 		if (from[i].id == CU_LAUNCH_ATTRIBUTE_IGNORE)
 			continue;
-		if (!attribute_passes(from[i].id)) {
-			vc_log("launch attribute %d is not supported yet", from[i].id);
-			return CUDA_ERROR_NOT_SUPPORTED;
-		}
 		if (l->attribute_count == VGPU_MAX_LAUNCH_ATTRS)
 			return CUDA_ERROR_INVALID_VALUE;
-		if (from[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION && !cluster_fits(&from[i], l))
-			return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+		result = check_attribute(&from[i], l);
+		if (result)
+			return result;
 		to[l->attribute_count] = from[i];
 		memset(to[l->attribute_count++].pad, 0, sizeof(from[i].pad));
 	}
@@ -188,9 +225,9 @@ static CUresult prepare(CUfunction function, CUstream stream, struct launch *l)
 	return vc_stream_resolve(stream, &l->stream);
 }
 
-CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, unsigned int gz, unsigned int bx,
-			unsigned int by, unsigned int bz, unsigned int shared, CUstream stream, void **params,
-			void **extra)
+CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, unsigned int gz,
+			unsigned int bx, unsigned int by, unsigned int bz, unsigned int shared,
+			CUstream stream, void **params, void **extra)
 {
 	struct launch l = { .grid = { gx, gy, gz }, .block = { bx, by, bz }, .shared = shared };
 	CUresult result = prepare(function, stream, &l);

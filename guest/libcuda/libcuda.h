@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the files of libcuda.so.1 share. All of it runs in the guest program, in any of its threads. Prefix vc_;
-// nothing but the driver's own names is exported.
+// What the files of libcuda.so.1 share. All of it runs in the guest program, in any of its threads. Prefix
+// vc_; nothing but the driver's own names is exported.
 #ifndef VGPU_LIBCUDA_LIBCUDA_H
 #define VGPU_LIBCUDA_LIBCUDA_H
 
@@ -14,7 +14,7 @@
 #include "guest/libcuda/objects.h"
 #include "protocol/cuda/cuda_abi.h"
 
-#define VC_EXPORT __attribute__((visibility("default")))
+#define VC_EXPORT    __attribute__((visibility("default")))
 #define VC_LIKELY(x) __builtin_expect(!!(x), 1)
 
 #define CUDA_CALL(name, params) VC_EXPORT CUresult name params;
@@ -88,7 +88,8 @@ static inline CUresult vc_enter(struct vc_context **ctx)
 		return CUDA_ERROR_NOT_PERMITTED;
 	if (!c)
 		return CUDA_ERROR_INVALID_CONTEXT;
-	if (!VC_LIKELY(atomic_load_explicit(&c->object.handle, memory_order_relaxed) == vc_thread.current_handle &&
+	if (!VC_LIKELY(atomic_load_explicit(&c->object.handle, memory_order_relaxed) ==
+			   vc_thread.current_handle &&
 		       atomic_load_explicit(&c->active, memory_order_relaxed)))
 		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
 	sticky = vgpu_client_sticky(vc_client);
@@ -131,6 +132,9 @@ uint64_t vc_stream_submitted(struct vc_stream *stream);
 // Makes sure that a fence stands behind all work submitted so far; *value is what its slot will hold then.
 CUresult vc_stream_fence(struct vc_stream *stream, uint64_t *value);
 
+// Waits for the value that vc_stream_fence gave; an error of a call without reply ends the wait too.
+CUresult vc_stream_wait_value(struct vc_stream *stream, uint64_t value);
+
 // Waits for all work submitted so far and reports errors.
 CUresult vc_stream_wait(struct vc_stream *stream);
 
@@ -151,10 +155,16 @@ void vc_memory_release(struct vc_context *ctx);
 // A slot for a fence that has none yet; the slot stays with it. CUDA_ERROR_OUT_OF_MEMORY.
 CUresult vc_fence_init(struct vc_fence *fence);
 
+// Waits until the slot holds the value: 0, or the error that ended the wait before.
+CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value);
+
+// As vc_object_new, for objects with a vc_fence at that offset.
+void *vc_object_new_fenced(enum vc_kind kind, size_t fence_offset);
+
 // ---- modules (module.c, image.c, function.c)
 
-// Bytes of a program image (fat binary with or without wrapper, ELF, PTX text); *image moves from a wrapper to
-// the data. 0: not an image.
+// Bytes of a program image (fat binary with or without wrapper, ELF, PTX text); *image moves from a wrapper
+// to the data. 0: not an image.
 size_t vc_image_size(const void **image);
 
 // Where the JIT's logs and options of a load come from and go to; see cuModuleLoadDataEx.
@@ -178,6 +188,9 @@ struct vc_function *vc_function_find(CUfunction function);
 CUresult vc_function_attribute(struct vc_function *f, int attribute, int *value);
 CUresult vc_function_set(struct vc_function *f, int attribute, int value);
 CUresult vc_function_cache_config(struct vc_function *f, CUfunc_cache config);
+// Blocks of so many threads that fit on one multiprocessor at a time.
+CUresult vc_function_blocks(struct vc_function *f, int threads, size_t shared, unsigned int flags,
+			    int *blocks);
 CUresult vc_function_param(const struct vc_function *f, size_t index, size_t *offset, size_t *size);
 
 // ---- copies (copy.c)
@@ -193,6 +206,8 @@ struct vc_copy {
 };
 // sync: the synchronous form's rules; else the asynchronous one's.
 CUresult vc_copy_submit(struct vc_stream *stream, const struct vc_copy *copy, int sync);
+// Writes a few bytes, taken at once, to memory that the GPU reaches.
+CUresult vc_write_submit(struct vc_stream *stream, uint64_t dst, const void *from, uint32_t bytes);
 
 // ---- the device (device.c)
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The driver's linker, as far as one input needs none: a single PTX text or cubin is handed back as the linked
-// image, which cuModuleLoadData takes as it is. More than one input is not supported. Runs in the guest.
+// The driver's linker, as far as one input needs none: a single PTX text or cubin is handed back as the
+// linked image, which cuModuleLoadData takes as it is. More than one input is not supported. Runs in the
+// guest.
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,8 @@ CUresult cuLinkCreate_v2(unsigned int count, CUjit_option *options, void **value
 	*state = (CUlinkState)(uintptr_t)vc_object_handle(VC_LINK, link);
 	// Nothing is written to the logs: their lengths are zero.
 	for (unsigned int i = 0; i < count; i++)
-		if (options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES || options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES)
+		if (options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES ||
+		    options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES)
 			values[i] = NULL;
 	return CUDA_SUCCESS;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What libcuda.so.1 tells about itself: lines on stderr when VGPU_LOG=debug, silence otherwise, for it lives in
-// strangers' processes. Self-contained: the generated stubs include it alone.
+// What libcuda.so.1 tells about itself: lines on stderr when VGPU_LOG=debug, silence otherwise, for it lives
+// in strangers' processes. Self-contained: the generated stubs include it alone.
 #ifndef VGPU_LIBCUDA_LOG_H
 #define VGPU_LIBCUDA_LOG_H
 

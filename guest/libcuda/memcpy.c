@@ -3,11 +3,16 @@
 #include "guest/libcuda/libcuda.h"
 
 // A run of bytes, in the synchronous or asynchronous way.
-static CUresult linear(CUstream stream, uint64_t dst, enum vc_side dst_side, uint64_t src, enum vc_side src_side,
-		       size_t bytes, int sync)
+static CUresult linear(CUstream stream, uint64_t dst, enum vc_side dst_side, uint64_t src,
+		       enum vc_side src_side, size_t bytes, int sync)
 {
-	struct vc_copy copy = { .dst = dst, .src = src, .dst_side = dst_side, .src_side = src_side,
-				.width = bytes, .height = 1, .depth = 1 };
+	struct vc_copy copy = { .dst = dst,
+				.src = src,
+				.dst_side = dst_side,
+				.src_side = src_side,
+				.width = bytes,
+				.height = 1,
+				.depth = 1 };
 	struct vc_context *ctx;
 	struct vc_stream *s;
 	CUresult result = vc_enter_report(&ctx);
@@ -64,7 +69,8 @@ static CUresult peer(CUcontext dst_ctx, CUcontext src_ctx)
 
 	if (result)
 		return result;
-	return vc_context_find(dst_ctx) && vc_context_find(src_ctx) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+	return vc_context_find(dst_ctx) && vc_context_find(src_ctx) ? CUDA_SUCCESS
+								    : CUDA_ERROR_INVALID_CONTEXT;
 }
 
 CUresult cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx, size_t bytes)
@@ -74,8 +80,8 @@ CUresult cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcon
 	return result ? result : linear(NULL, dst, VC_SIDE_DEVICE, src, VC_SIDE_DEVICE, bytes, 1);
 }
 
-CUresult cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx, size_t bytes,
-			   CUstream stream)
+CUresult cuMemcpyPeerAsync(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx,
+			   size_t bytes, CUstream stream)
 {
 	CUresult result = peer(dst_ctx, src_ctx);
 
@@ -90,14 +96,15 @@ struct end {
 };
 
 // The address that the end begins at, its row and slice steps checked against the box.
-static CUresult end_address(const struct end *e, const struct vc_copy *box, uint64_t *address, uint64_t *pitch,
-			    uint64_t *slice, enum vc_side *side)
+static CUresult end_address(const struct end *e, const struct vc_copy *box, uint64_t *address,
+			    uint64_t *pitch, uint64_t *slice, enum vc_side *side)
 {
 	uint64_t row_end, offset, rows, slices;
 
 	if (e->type == CU_MEMORYTYPE_ARRAY)
 		return CUDA_ERROR_NOT_SUPPORTED;
-	if (e->type != CU_MEMORYTYPE_HOST && e->type != CU_MEMORYTYPE_DEVICE && e->type != CU_MEMORYTYPE_UNIFIED)
+	if (e->type != CU_MEMORYTYPE_HOST && e->type != CU_MEMORYTYPE_DEVICE &&
+	    e->type != CU_MEMORYTYPE_UNIFIED)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (__builtin_add_overflow(e->x, box->width, &row_end))
 		return CUDA_ERROR_INVALID_VALUE;
@@ -111,14 +118,14 @@ static CUresult end_address(const struct end *e, const struct vc_copy *box, uint
 	    __builtin_add_overflow(offset, e->x, &offset))
 		return CUDA_ERROR_INVALID_VALUE;
 	*address = (e->type == CU_MEMORYTYPE_HOST ? e->host : e->device) + offset;
-	*side = e->type == CU_MEMORYTYPE_HOST	? VC_SIDE_HOST :
-		e->type == CU_MEMORYTYPE_DEVICE ? VC_SIDE_DEVICE :
-						  VC_SIDE_ANY;
+	*side = e->type == CU_MEMORYTYPE_HOST	  ? VC_SIDE_HOST
+		: e->type == CU_MEMORYTYPE_DEVICE ? VC_SIDE_DEVICE
+						  : VC_SIDE_ANY;
 	return CUDA_SUCCESS;
 }
 
-static CUresult boxed(CUstream stream, const struct end *dst, const struct end *src, uint64_t width, uint64_t height,
-		      uint64_t depth, int sync)
+static CUresult boxed(CUstream stream, const struct end *dst, const struct end *src, uint64_t width,
+		      uint64_t height, uint64_t depth, int sync)
 {
 	struct vc_copy copy = { .width = width, .height = height, .depth = depth };
 	struct vc_context *ctx;
@@ -141,10 +148,20 @@ static CUresult copy_2d(const CUDA_MEMCPY2D *c, CUstream stream, int sync)
 
 	if (!c)
 		return CUDA_ERROR_INVALID_VALUE;
-	dst = (struct end){ .type = c->dstMemoryType, .host = (uintptr_t)c->dstHost, .device = c->dstDevice,
-			    .x = c->dstXInBytes, .y = c->dstY, .pitch = c->dstPitch, .height = 0 };
-	src = (struct end){ .type = c->srcMemoryType, .host = (uintptr_t)c->srcHost, .device = c->srcDevice,
-			    .x = c->srcXInBytes, .y = c->srcY, .pitch = c->srcPitch, .height = 0 };
+	dst = (struct end){ .type = c->dstMemoryType,
+			    .host = (uintptr_t)c->dstHost,
+			    .device = c->dstDevice,
+			    .x = c->dstXInBytes,
+			    .y = c->dstY,
+			    .pitch = c->dstPitch,
+			    .height = 0 };
+	src = (struct end){ .type = c->srcMemoryType,
+			    .host = (uintptr_t)c->srcHost,
+			    .device = c->srcDevice,
+			    .x = c->srcXInBytes,
+			    .y = c->srcY,
+			    .pitch = c->srcPitch,
+			    .height = 0 };
 	return boxed(stream, &dst, &src, c->WidthInBytes, c->Height, 1, sync);
 }
 
@@ -169,11 +186,21 @@ static CUresult copy_3d(const CUDA_MEMCPY3D *c, CUstream stream, int sync)
 
 	if (!c || c->srcLOD || c->dstLOD)
 		return CUDA_ERROR_INVALID_VALUE;
-	dst = (struct end){ .type = c->dstMemoryType, .host = (uintptr_t)c->dstHost, .device = c->dstDevice,
-			    .x = c->dstXInBytes, .y = c->dstY, .z = c->dstZ, .pitch = c->dstPitch,
+	dst = (struct end){ .type = c->dstMemoryType,
+			    .host = (uintptr_t)c->dstHost,
+			    .device = c->dstDevice,
+			    .x = c->dstXInBytes,
+			    .y = c->dstY,
+			    .z = c->dstZ,
+			    .pitch = c->dstPitch,
 			    .height = c->dstHeight };
-	src = (struct end){ .type = c->srcMemoryType, .host = (uintptr_t)c->srcHost, .device = c->srcDevice,
-			    .x = c->srcXInBytes, .y = c->srcY, .z = c->srcZ, .pitch = c->srcPitch,
+	src = (struct end){ .type = c->srcMemoryType,
+			    .host = (uintptr_t)c->srcHost,
+			    .device = c->srcDevice,
+			    .x = c->srcXInBytes,
+			    .y = c->srcY,
+			    .z = c->srcZ,
+			    .pitch = c->srcPitch,
 			    .height = c->srcHeight };
 	return boxed(stream, &dst, &src, c->WidthInBytes, c->Height, c->Depth, sync);
 }

@@ -42,7 +42,7 @@ static CUresult allocate(struct vc_context *ctx, uint64_t bytes, CUdeviceptr *re
 	if (result)
 		return result;
 	if (vc_range_add(&(struct vc_range){
-		    .base = reply.address, .bytes = bytes, .kind = VC_RANGE_DEVICE, .owner = ctx })) {
+		.base = reply.address, .bytes = bytes, .kind = VC_RANGE_DEVICE, .owner = ctx })) {
 		give_back(reply.address);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
@@ -60,7 +60,8 @@ CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes)
 	return ptr && bytes ? allocate(ctx, bytes, ptr) : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height, unsigned int element)
+CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height,
+			    unsigned int element)
 {
 	size_t row, bytes;
 	struct vc_context *ctx;

@@ -38,11 +38,15 @@ static CUresult submit(const struct fill *f, CUstream stream, int sync)
 	if (!bytes || f->dst % f->element || (f->height > 1 && f->pitch % f->element) ||
 	    vc_range_find(f->dst, &range) || range.bytes - (f->dst - range.base) < bytes)
 		return CUDA_ERROR_INVALID_VALUE;
-	record = (struct record_set){
-		.stream = s->handle, .dst = f->dst, .width = f->width, .height = f->height, .pitch = f->pitch,
-		.value = f->value, .element = f->element,
-		.dst_space = vc_range_is_device(&range) ? MEMORY_SPACE_DEVICE : MEMORY_SPACE_HOST
-	};
+	record = (struct record_set){ .stream = s->handle,
+				      .dst = f->dst,
+				      .width = f->width,
+				      .height = f->height,
+				      .pitch = f->pitch,
+				      .value = f->value,
+				      .element = f->element,
+				      .dst_space = vc_range_is_device(&range) ? MEMORY_SPACE_DEVICE
+									      : MEMORY_SPACE_HOST };
 	result = (CUresult)vgpu_push_set(vc_client, &record);
 	if (result)
 		return result;
@@ -56,9 +60,14 @@ static struct fill row(CUdeviceptr dst, uint32_t value, uint32_t element, size_t
 	return (struct fill){ .dst = dst, .width = count, .height = 1, .value = value, .element = element };
 }
 
-static struct fill rows(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t element, size_t width, size_t height)
+static struct fill rows(CUdeviceptr dst, size_t pitch, uint32_t value, uint32_t element, size_t width,
+			size_t height)
 {
-	return (struct fill){ .dst = dst, .pitch = pitch, .width = width, .height = height, .value = value,
+	return (struct fill){ .dst = dst,
+			      .pitch = pitch,
+			      .width = width,
+			      .height = height,
+			      .value = value,
 			      .element = element };
 }
 

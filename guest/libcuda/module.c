@@ -80,7 +80,8 @@ static void set_options(const struct vc_jit *jit, struct record_module_load *rec
 }
 
 // Copies one log to the program's buffer, terminated, and its length to the size option.
-static void put_log(const struct vc_jit *jit, CUjit_option buffer, CUjit_option size, const char *log, uint32_t length)
+static void put_log(const struct vc_jit *jit, CUjit_option buffer, CUjit_option size, const char *log,
+		    uint32_t length)
 {
 	char *to = NULL;
 	size_t room = 0;
@@ -102,7 +103,8 @@ static void put_log(const struct vc_jit *jit, CUjit_option buffer, CUjit_option 
 			jit->values[i] = (void *)(uintptr_t)(length ? length + 1 : 0);
 }
 
-static void put_logs(const struct vc_jit *jit, const struct reply_module_load *reply, const char *tail, uint32_t bytes)
+static void put_logs(const struct vc_jit *jit, const struct reply_module_load *reply, const char *tail,
+		     uint32_t bytes)
 {
 	uint32_t info = reply->info_length < bytes ? reply->info_length : bytes;
 	uint32_t error = reply->error_length < bytes - info ? reply->error_length : bytes - info;
@@ -152,8 +154,8 @@ static CUresult load_locked(uint64_t module, const void *image, size_t bytes, co
 	return result;
 }
 
-static CUresult load_bytes(struct vc_context *owner, const void *image, size_t bytes, const struct vc_jit *jit,
-			   struct vc_module **ret)
+static CUresult load_bytes(struct vc_context *owner, const void *image, size_t bytes,
+			   const struct vc_jit *jit, struct vc_module **ret)
 {
 	static const struct vc_jit none;
 	struct vc_module *m;
@@ -182,7 +184,8 @@ static CUresult load_bytes(struct vc_context *owner, const void *image, size_t b
 	return CUDA_SUCCESS;
 }
 
-CUresult vc_module_load(struct vc_context *owner, const void *image, const struct vc_jit *jit, struct vc_module **ret)
+CUresult vc_module_load(struct vc_context *owner, const void *image, const struct vc_jit *jit,
+			struct vc_module **ret)
 {
 	size_t bytes = vc_image_size(&image);
 
@@ -215,11 +218,13 @@ CUresult vc_module_load_file(struct vc_context *owner, const char *path, const s
 	}
 	// A file has a length of its own; text needs its terminator.
 	start = image;
-	bytes = memcmp(image, "\x7f"
-			      "ELF",
-		       4) && memcmp(image, "\x50\xed\x55\xba", 4) ?
-			vc_image_size(&start) :
-			(size_t)st.st_size;
+	bytes = memcmp(image,
+		       "\x7f"
+		       "ELF",
+		       4) &&
+			memcmp(image, "\x50\xed\x55\xba", 4)
+		    ? vc_image_size(&start)
+		    : (size_t)st.st_size;
 	return load_bytes(owner, start, bytes, jit, ret);
 }
 
@@ -273,7 +278,7 @@ CUresult vc_module_global(struct vc_module *m, const char *name, CUdeviceptr *pt
 		return result;
 	if (reply.size && vc_range_find(reply.address, &known) &&
 	    vc_range_add(&(struct vc_range){
-		    .base = reply.address, .bytes = reply.size, .kind = VC_RANGE_GLOBAL, .owner = m }) == -ENOMEM)
+		.base = reply.address, .bytes = reply.size, .kind = VC_RANGE_GLOBAL, .owner = m }) == -ENOMEM)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (ptr)
 		*ptr = reply.address;
@@ -294,7 +299,8 @@ static CUresult finish_load(CUresult result, const struct vc_module *m, CUmodule
 	return result;
 }
 
-CUresult cuModuleLoadDataEx(CUmodule *ret, const void *image, unsigned int count, CUjit_option *options, void **values)
+CUresult cuModuleLoadDataEx(CUmodule *ret, const void *image, unsigned int count, CUjit_option *options,
+			    void **values)
 {
 	struct vc_jit jit = { count, options, values };
 	struct vc_module *m = NULL;

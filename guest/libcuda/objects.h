@@ -14,7 +14,7 @@
 // context's object lives as long as the process, only `active` changes.
 struct vc_context {
 	struct vc_object object;
-	_Atomic int active;   // primary: retained; explicit: 1 until destroyed
+	_Atomic int active; // primary: retained; explicit: 1 until destroyed
 	_Atomic uint32_t flags;
 	int primary;
 	uint64_t id;
@@ -31,15 +31,15 @@ struct vc_fence {
 
 struct vc_stream {
 	struct vc_object object;
-	uint64_t handle;	   // on the wire, kept after destruction; STREAM_LEGACY for the legacy stream
-	struct vc_context *ctx;	   // owner; NULL: the legacy stream and per-thread ones
+	uint64_t handle;	// on the wire, kept after destruction; STREAM_LEGACY for the legacy stream
+	struct vc_context *ctx; // owner; NULL: the legacy stream and per-thread ones
 	uint32_t flags;
 	int32_t priority;
 	uint64_t id;
-	int internal;		     // a thread's own stream
-	_Atomic uint64_t submitted;  // records pushed, counted after the push
-	_Atomic uint64_t covered;    // of those, how many the last fence stands behind
-	pthread_mutex_t lock;	     // order of this stream's fences
+	int internal;		    // a thread's own stream
+	_Atomic uint64_t submitted; // records pushed, counted after the push
+	_Atomic uint64_t covered;   // of those, how many the last fence stands behind
+	pthread_mutex_t lock;	    // order of this stream's fences
 	struct vc_fence fence;
 	struct vc_fence host; // host functions: the stream goes on when its slot has the value
 };
@@ -62,8 +62,8 @@ struct vc_kernel;
 
 struct vc_module {
 	struct vc_object object;
-	struct vc_context *ctx;	    // NULL: belongs to a library
-	pthread_mutex_t lock;	    // functions
+	struct vc_context *ctx; // NULL: belongs to a library
+	pthread_mutex_t lock;	// functions
 	struct vc_function *functions;
 };
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Occupancy: how many blocks fit is the executor's driver's answer, the last one of each function is kept; the
-// other questions are worked out from it. Runs in the guest program.
+// Occupancy: how many blocks fit is the executor's driver's answer, the last one of each function is kept;
+// the other questions are worked out from it. Runs in the guest program.
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
 
 #define WARP 32
 // Question and answer in one word: flags 1 bit, blocks + 1 12 bits, threads 11 bits, shared bytes 40 bits.
-#define PACK(shared, threads, flags) ((uint64_t)(shared) << 24 | (uint64_t)(threads) << 13 | (uint64_t)(flags) << 12)
-#define PACK_BLOCKS		     0xfffull
+#define PACK(shared, threads, flags) \
+	((uint64_t)(shared) << 24 | (uint64_t)(threads) << 13 | (uint64_t)(flags) << 12)
+#define PACK_BLOCKS 0xfffull
 
-static CUresult blocks_of(struct vc_function *f, int threads, size_t shared, unsigned int flags, int *blocks)
+CUresult vc_function_blocks(struct vc_function *f, int threads, size_t shared, unsigned int flags,
+			    int *blocks)
 {
 	struct record_occupancy record = { .function = vc_object_handle(VC_FUNCTION, f),
 					   .dynamic_shared = shared,
@@ -51,8 +53,9 @@ static int max_threads(const struct vc_function *f)
 	return own < device ? own : device;
 }
 
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function, int block_size,
-							      size_t shared, unsigned int flags)
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function,
+							      int block_size, size_t shared,
+							      unsigned int flags)
 {
 	struct vc_function *f;
 	CUresult result = enter_function(function, &f);
@@ -65,10 +68,11 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfun
 		*blocks = 0;
 		return CUDA_SUCCESS;
 	}
-	return blocks_of(f, block_size, shared, flags, blocks);
+	return vc_function_blocks(f, block_size, shared, flags, blocks);
 }
 
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction function, int block_size, size_t shared)
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction function, int block_size,
+						     size_t shared)
 {
 	return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, block_size, shared,
 								    CU_OCCUPANCY_DEFAULT);
@@ -90,10 +94,11 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *min_grid, int *block, CU
 	size = max_threads(f);
 	if (limit && limit < size)
 		size = limit;
-	while (size > 0 && best_threads < vc_device.attributes[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR]) {
+	while (size > 0 &&
+	       best_threads < vc_device.attributes[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR]) {
 		int blocks;
 
-		result = blocks_of(f, size, shared_of ? shared_of(size) : shared, flags, &blocks);
+		result = vc_function_blocks(f, size, shared_of ? shared_of(size) : shared, flags, &blocks);
 		if (result)
 			return result;
 		if (blocks * size > best_threads) {
@@ -108,15 +113,16 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *min_grid, int *block, CU
 	return CUDA_SUCCESS;
 }
 
-CUresult cuOccupancyMaxPotentialBlockSize(int *min_grid, int *block, CUfunction function, CUoccupancyB2DSize shared_of,
-					  size_t shared, int limit)
+CUresult cuOccupancyMaxPotentialBlockSize(int *min_grid, int *block, CUfunction function,
+					  CUoccupancyB2DSize shared_of, size_t shared, int limit)
 {
 	return cuOccupancyMaxPotentialBlockSizeWithFlags(min_grid, block, function, shared_of, shared, limit,
 							 CU_OCCUPANCY_DEFAULT);
 }
 
 // The most dynamic shared memory with which `blocks` blocks still fit.
-CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *shared, CUfunction function, int blocks, int block_size)
+CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *shared, CUfunction function, int blocks,
+						 int block_size)
 {
 	const size_t step = 128;
 	size_t low = 0, high;
@@ -128,7 +134,7 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *shared, CUfunction func
 		return result;
 	if (!shared || blocks <= 0 || block_size <= 0 || block_size > max_threads(f))
 		return CUDA_ERROR_INVALID_VALUE;
-	result = blocks_of(f, block_size, 0, CU_OCCUPANCY_DEFAULT, &fit);
+	result = vc_function_blocks(f, block_size, 0, CU_OCCUPANCY_DEFAULT, &fit);
 	if (result)
 		return result;
 	if (fit < blocks)
@@ -137,7 +143,7 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *shared, CUfunction func
 	while (high - low > 1) { // low fits, high does not
 		size_t middle = low + (high - low) / 2;
 
-		result = blocks_of(f, block_size, middle * step, CU_OCCUPANCY_DEFAULT, &fit);
+		result = vc_function_blocks(f, block_size, middle * step, CU_OCCUPANCY_DEFAULT, &fit);
 		if (result)
 			return result;
 		if (fit >= blocks)

@@ -96,8 +96,10 @@ CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdevi
 	return result;
 }
 
-// Unlike the single form, memory that nobody knows is no error: the answers are empty.
-CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data, CUdeviceptr ptr)
+// Unlike the single form, memory that nobody knows is no error: it is the host's own, and the
+// other answers are empty.
+CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attributes, void **data,
+				CUdeviceptr ptr)
 {
 	struct vc_range range;
 	CUresult result = vc_ready();
@@ -118,6 +120,8 @@ CUresult cuPointerGetAttributes(unsigned int count, CUpointer_attribute *attribu
 			answer(&range, ptr, attributes[i], value);
 		else if (attributes[i] == CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)
 			value[0] = (uint32_t)NO_DEVICE;
+		else if (attributes[i] == CU_POINTER_ATTRIBUTE_HOST_POINTER)
+			value[0] = ptr;
 		memcpy(data[i], value, sizes[attributes[i]]);
 	}
 	return CUDA_SUCCESS;

@@ -49,11 +49,13 @@ void *proc_lookup(const char *name, int version, int per_thread, int *status)
 
 static CUresult get_proc(const char *symbol, void **pfn, int version, uint64_t flags, int *status)
 {
-	const uint64_t known = CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
+	const uint64_t known =
+	    CU_GET_PROC_ADDRESS_LEGACY_STREAM | CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
 
 	if (!symbol || !pfn || version > VC_DRIVER_VERSION || (flags & ~known))
 		return CUDA_ERROR_INVALID_VALUE;
-	*pfn = proc_lookup(symbol, version, (flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) != 0, status);
+	*pfn = proc_lookup(symbol, version, (flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) != 0,
+			   status);
 	if (!*pfn && *symbol)
 		vc_log("cuGetProcAddress: %s at %d: %s", symbol, version,
 		       *status == CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND ? "not found" : "version too low");

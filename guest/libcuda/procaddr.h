@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table behind cuGetProcAddress, generated from symbols.yaml: base names in ascending order (strcmp), each
-// with its versions, highest first. Read by procaddr.c and the unit test.
+// The table behind cuGetProcAddress, generated from symbols.yaml: base names in ascending order (strcmp),
+// each with its versions, highest first. Read by procaddr.c and the unit test.
 #ifndef VGPU_LIBCUDA_PROCADDR_H
 #define VGPU_LIBCUDA_PROCADDR_H
 
 #include <stddef.h>
 
 struct proc_version {
-	int since;	      // CUDA version from which on this symbol answers
+	int since; // CUDA version from which on this symbol answers
 	void *symbol;
 	void *per_thread;     // the _ptsz or _ptds form, NULL if there is none
 	int per_thread_since; // 0 if there is none

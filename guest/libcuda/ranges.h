@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory that the GPU can reach, as this process knows it: allocations, pinned and registered host memory,
-// variables of modules. A tree over disjoint address ranges; look-ups share a lock, changes take it alone.
+// The memory that the GPU can reach, as this process knows it: allocations, pinned and registered host
+// memory, variables of modules. A tree over disjoint address ranges; look-ups share a lock, changes take it
+// alone.
 #ifndef VGPU_LIBCUDA_RANGES_H
 #define VGPU_LIBCUDA_RANGES_H
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams and their completion. Each counts the records pushed to it; a fence record asks the executor to store
-// a number in the stream's slot when all before it is done, so queries and waits need no call. Runs in the
-// guest program; pushing work takes no lock but the ring's.
-#include <stdlib.h>
-#include <string.h>
+// Streams and their completion. Each counts the records pushed to it; a fence record asks the executor to
+// store a number in the stream's slot when all before it is done, so queries and waits need no call. Runs in
+// the guest program; pushing work takes no lock but the ring's.
+#include <errno.h>
+#include <stddef.h>
 
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
+
+#define LOOK_NS 100000000ull // a wait looks for errors of calls without reply this often
 
 struct vc_stream vc_legacy_stream = { .handle = STREAM_LEGACY };
 
@@ -29,6 +31,31 @@ CUresult vc_fence_init(struct vc_fence *fence)
 	return CUDA_SUCCESS;
 }
 
+// A place whose slot still waits for a value of its last user rests: that value, coming late, would fall
+// below the new user's.
+void *vc_object_new_fenced(enum vc_kind kind, size_t fence_offset)
+{
+	struct vc_object *busy = NULL, *object;
+
+	while ((object = vc_object_new(kind))) {
+		const struct vc_fence *fence =
+		    (const struct vc_fence *)(const void *)((char *)object + fence_offset);
+		uint64_t value = atomic_load(&fence->value);
+
+		if (!value || vgpu_fence_read(vc_client, fence->slot) >= value)
+			break;
+		object->next = busy;
+		busy = object;
+	}
+	while (busy) {
+		struct vc_object *next = busy->next;
+
+		vc_object_free(kind, busy);
+		busy = next;
+	}
+	return object;
+}
+
 CUresult vc_streams_init(void)
 {
 	atomic_store(&vc_legacy_stream.fence.value, 0);
@@ -37,7 +64,7 @@ CUresult vc_streams_init(void)
 
 static CUresult stream_new(struct vc_context *ctx, uint32_t flags, int32_t priority, struct vc_stream **ret)
 {
-	struct vc_stream *s = vc_object_new(VC_STREAM);
+	struct vc_stream *s = vc_object_new_fenced(VC_STREAM, offsetof(struct vc_stream, fence));
 	struct record_stream_create record;
 	CUresult result;
 
@@ -53,7 +80,9 @@ static CUresult stream_new(struct vc_context *ctx, uint32_t flags, int32_t prior
 		s->internal = 0;
 		atomic_store(&s->submitted, 0);
 		atomic_store(&s->covered, 0);
-		record = (struct record_stream_create){ .stream = s->handle, .flags = flags, .priority = priority };
+		record = (struct record_stream_create){ .stream = s->handle,
+							.flags = flags,
+							.priority = priority };
 		result = (CUresult)vgpu_push_stream_create(vc_client, &record);
 	}
 	if (result) {
@@ -123,7 +152,9 @@ CUresult vc_stream_fence(struct vc_stream *s, uint64_t *value)
 		n = submitted_so_far(s);
 		if (atomic_load_explicit(&s->covered, memory_order_relaxed) != n) {
 			uint64_t next = atomic_load_explicit(&s->fence.value, memory_order_relaxed) + 1;
-			struct record_fence record = { .stream = s->handle, .value = next, .slot = s->fence.slot };
+			struct record_fence record = { .stream = s->handle,
+						       .value = next,
+						       .slot = s->fence.slot };
 
 			result = (CUresult)vgpu_push_fence(vc_client, &record);
 			if (!result) {
@@ -145,13 +176,29 @@ int vc_stream_passed(const struct vc_stream *s, uint64_t handle, uint64_t positi
 	       atomic_load_explicit(&s->fence.value, memory_order_acquire);
 }
 
-static CUresult wait_value(const struct vc_stream *s, uint64_t value)
+CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value)
 {
 	int result = 0;
 
-	if (vgpu_fence_read(vc_client, s->fence.slot) < value)
-		result = vgpu_fence_wait(vc_client, s->fence.slot, value, UINT64_MAX);
+	while (vgpu_fence_read(vc_client, fence->slot) < value) {
+		result = vgpu_fence_wait(vc_client, fence->slot, value, LOOK_NS);
+		if (result != -ETIMEDOUT)
+			break;
+		result = vgpu_client_deferred(vc_client);
+		if (result)
+			break;
+	}
 	return (CUresult)(result ? result : vgpu_client_sticky(vc_client));
+}
+
+CUresult vc_stream_wait_value(struct vc_stream *s, uint64_t value)
+{
+	CUresult result = vc_fence_wait(&s->fence, value);
+
+	// The fence itself may have been refused: the next wait asks for another.
+	if (result)
+		atomic_store_explicit(&s->covered, UINT64_MAX, memory_order_release);
+	return result;
 }
 
 CUresult vc_stream_wait(struct vc_stream *s)
@@ -160,7 +207,7 @@ CUresult vc_stream_wait(struct vc_stream *s)
 	CUresult result = vc_stream_fence(s, &value);
 
 	if (!result)
-		result = wait_value(s, value);
+		result = vc_stream_wait_value(s, value);
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 
@@ -180,7 +227,7 @@ static void wait_one(void *object, void *arg)
 	if (all->ctx && s->ctx && s->ctx != all->ctx)
 		return;
 	if (all->waiting)
-		result = wait_value(s, atomic_load_explicit(&s->fence.value, memory_order_acquire));
+		result = vc_stream_wait_value(s, atomic_load_explicit(&s->fence.value, memory_order_acquire));
 	else
 		result = vc_stream_fence(s, &value);
 	if (!all->result)
@@ -291,8 +338,16 @@ CUresult cuStreamQuery(CUstream stream)
 		result = vc_stream_fence(s, &value);
 	if (result)
 		return result;
-	if (vgpu_fence_read(vc_client, s->fence.slot) < value)
-		return vgpu_client_lost(vc_client) ? (CUresult)vgpu_client_lost(vc_client) : CUDA_ERROR_NOT_READY;
+	if (vgpu_fence_read(vc_client, s->fence.slot) < value) {
+		result = (CUresult)vgpu_client_lost(vc_client);
+		if (!result)
+			result = (CUresult)vgpu_client_deferred(vc_client);
+		if (!result)
+			return CUDA_ERROR_NOT_READY;
+		atomic_store_explicit(&s->covered, UINT64_MAX,
+				      memory_order_release); // see vc_stream_wait_value
+		return result;
+	}
 	return (CUresult)vgpu_client_deferred(vc_client);
 }
 

@@ -64,7 +64,7 @@ int vc_stack_push(struct vc_context *ctx, uint64_t handle)
 			heap->room = room;
 		}
 		heap->stack[heap->depth++] =
-			(struct vc_stack_entry){ vc_thread.current, vc_thread.current_handle };
+		    (struct vc_stack_entry){ vc_thread.current, vc_thread.current_handle };
 	}
 	vc_thread.current = ctx;
 	vc_thread.current_handle = handle;

@@ -134,9 +134,10 @@ static void leave_demand(struct wfq *w, struct wfq_node *leaf)
 	}
 }
 
-static void enqueue(struct wfq_node *leaf)
+static void enqueue(struct wfq *w, struct wfq_node *leaf)
 {
 	for (struct wfq_node *n = leaf; n->parent && !n->queued; n = n->parent) {
+		n->order = w->next_order++;
 		RB_INSERT(wfq_ready, &n->parent->ready, n);
 		n->queued = true;
 	}
@@ -346,7 +347,7 @@ void wfq_want(struct wfq *w, struct wfq_node *leaf, bool demand, uint64_t now_ns
 			const struct wfq_node *top = enter_demand(w, leaf);
 
 			leaf->state = WFQ_WAITING;
-			enqueue(leaf);
+			enqueue(w, leaf);
 			contend(w, top, now_ns);
 		}
 		break;
@@ -377,7 +378,7 @@ void wfq_released(struct wfq *w, struct wfq_node *leaf, bool demand, uint64_t no
 	if (demand) {
 		if (!leaf->in_demand)
 			enter_demand(w, leaf);
-		enqueue(leaf);
+		enqueue(w, leaf);
 		if (w->holder)
 			contend(w, leaf, now_ns);
 	} else if (leaf->in_demand) {
@@ -446,8 +447,13 @@ static bool serve_holder(struct wfq *w, uint64_t now_ns, struct wfq_action *ret)
 		leaf->wanted_deadline_ns = WFQ_NEVER;
 		return leaf->deadline_ns != WFQ_NEVER && move_deadline(w, leaf, WFQ_NEVER, now_ns, ret);
 	}
-	if (!leaf->in_demand)
-		return close_gate(leaf, now_ns, ret);
+	if (!leaf->in_demand) {
+		// It runs nothing, so there is nothing to wait for.
+		remove_active(w, leaf, now_ns);
+		leaf->state = WFQ_IDLE;
+		*ret = (struct wfq_action){ .kind = WFQ_CLOSE, .leaf = leaf };
+		return true;
+	}
 	if (leaf->wanted_deadline_ns == WFQ_NEVER)
 		leaf->wanted_deadline_ns = running_deadline(w, leaf, now_ns);
 	if (leaf->wanted_deadline_ns <= now_ns)
@@ -468,6 +474,9 @@ static struct wfq_node *first_waiting(struct wfq *w)
 
 static bool open_gate(struct wfq *w, struct wfq_node *leaf, uint64_t now_ns, struct wfq_action *ret)
 {
+	// Often enough that tags are moved down in time even if nobody ever comes or goes.
+	for (struct wfq_node *n = leaf; n->parent; n = n->parent)
+		refresh_v(w, n->parent);
 	dequeue(leaf);
 	leaf->state = WFQ_HOLDING;
 	leaf->kill_said = false;
@@ -545,7 +554,6 @@ void wfq_add_group(struct wfq *w, struct wfq_node *n, struct wfq_node *parent, u
 	LIST_INIT(&n->children);
 	n->parent = parent ? parent : &w->root;
 	n->weight = weight;
-	n->order = w->next_order++;
 	refresh_v(w, n->parent);
 	n->tag = n->parent->v;
 	LIST_INSERT_HEAD(&n->parent->children, n, sibling);

@@ -40,7 +40,7 @@ LIST_HEAD(wfq_children, wfq_node);
 
 struct wfq_node {
 	struct wfq_node *parent; // NULL: the root
-	uint64_t order;		 // breaks ties, first added first
+	uint64_t order;		 // breaks ties: who waits longest comes first
 	uint32_t weight;
 	bool in_demand; // leaf: work waits or runs; group: one of its leaves is in demand
 
@@ -98,7 +98,7 @@ struct wfq {
 enum wfq_action_kind {
 	WFQ_OPEN,     // open the leaf's gate until deadline_ns
 	WFQ_DEADLINE, // the open gate's deadline is now deadline_ns
-	WFQ_CLOSE,    // close the gate; it is to release the turn
+	WFQ_CLOSE,    // close the gate; it is to release the turn (nobody waits for that if it was idle)
 	WFQ_LINGER,   // it did not in overrun_ns; others go on (nothing to do but to log it)
 	WFQ_KILL,     // nor in watchdog_ns: the executor hangs
 };

@@ -30,7 +30,7 @@ int bell_init(void)
 	return 0;
 }
 
-void bell_ring(int fd)
+bool bell_ring(int fd)
 {
 	// Again and again until disarmed: the first could come before write() waits.
 	static const struct itimerspec armed = { { 0, GUARD_NS }, { 0, GUARD_NS } };
@@ -41,7 +41,7 @@ void bell_ring(int fd)
 	timer_settime(guard, 0, &armed, NULL);
 	n = write(fd, &one, sizeof(one));
 	timer_settime(guard, 0, &disarmed, NULL);
-	(void)n; // EAGAIN or EINTR: the counter is not zero, so it has been rung
+	return n == sizeof(one);
 }
 
 void bell_clear(int fd)

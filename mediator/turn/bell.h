@@ -5,12 +5,14 @@
 #ifndef VGPU_MEDIATOR_TURN_BELL_H
 #define VGPU_MEDIATOR_TURN_BELL_H
 
+#include <stdbool.h>
+
 // Once, before the first bell_ring. 0 or -errno.
 int bell_init(void);
 
-// Wakes whoever sleeps on fd. A counter that is full counts as rung. Never waits longer than about 1 ms, and
-// that only when somebody plays tricks.
-void bell_ring(int fd);
+// Wakes whoever sleeps on fd. False if somebody filled the counter, so that nothing more can be added to it.
+// Never waits longer than about 1 ms, and that only when somebody plays tricks.
+bool bell_ring(int fd);
 
 // Takes the counter back to 0; returns at once whatever the other side does.
 void bell_clear(int fd);

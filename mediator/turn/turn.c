@@ -70,6 +70,12 @@ static void tell(struct turn_seat *s, uint64_t now_ns)
 	}
 }
 
+static void ring(struct turn_seat *s)
+{
+	if (!bell_ring(s->doorbell_fd))
+		s->ops->wake(s);
+}
+
 static void apply(const struct wfq_action *a)
 {
 	struct turn_seat *s = seat_of(a->leaf);
@@ -80,18 +86,18 @@ static void apply(const struct wfq_action *a)
 		atomic_store_explicit(&p->deadline_ns, a->deadline_ns, memory_order_relaxed);
 		atomic_store_explicit(&p->turn_id, ++s->turn_id, memory_order_release);
 		atomic_store(&p->gate, VGPU_GATE_OPEN);
-		bell_ring(s->doorbell_fd);
+		ring(s);
 		break;
 	case WFQ_DEADLINE:
 		atomic_store(&p->deadline_ns, a->deadline_ns);
-		bell_ring(s->doorbell_fd);
+		ring(s);
 		break;
 	case WFQ_CLOSE:
 		atomic_store(&p->gate, VGPU_GATE_CLOSED);
-		bell_ring(s->doorbell_fd);
+		ring(s);
 		break;
 	case WFQ_LINGER: log_debug("a turn overran its deadline; others go on beside it"); break;
-	case WFQ_KILL: s->on_hung(s); break;
+	case WFQ_KILL: s->ops->hung(s); break;
 	}
 }
 
@@ -218,7 +224,7 @@ static int make_page(struct turn_seat *s, const struct settings *settings, sd_ev
 }
 
 int turn_seat_init(struct turn_seat *s, struct turn_account *a, int doorbell_fd,
-		   void (*on_hung)(struct turn_seat *seat))
+		   const struct turn_seat_ops *ops)
 {
 	int r;
 
@@ -226,7 +232,7 @@ int turn_seat_init(struct turn_seat *s, struct turn_account *a, int doorbell_fd,
 	s->account = a;
 	s->page_fd = s->kick_fd = -1;
 	s->doorbell_fd = doorbell_fd;
-	s->on_hung = on_hung;
+	s->ops = ops;
 	r = make_page(s, a->turns->settings, a->turns->event);
 	if (r == 0)
 		r = wfq_add_leaf(&a->turns->wfq, &s->leaf, &a->group, 1);

@@ -32,6 +32,8 @@ struct turn_account {
 	unsigned seats;
 };
 
+struct turn_seat_ops;
+
 // An executor's place in its tenant.
 struct turn_seat {
 	struct turn_account *account;
@@ -44,8 +46,15 @@ struct turn_seat {
 	bool stopped;
 	struct turn_meters meters; // as seen last
 	sd_event_source *kick;
-	// The executor keeps its turn far too long. Called from the loop; kills it, frees nothing now.
-	void (*on_hung)(struct turn_seat *seat);
+	const struct turn_seat_ops *ops;
+};
+
+// What the owner of a seat does for it. Called from the loop.
+struct turn_seat_ops {
+	// The executor keeps its turn far too long: kill it (free nothing now).
+	void (*hung)(struct turn_seat *seat);
+	// Its doorbell is full (the guest has that too): wake it some other way.
+	void (*wake)(struct turn_seat *seat);
 };
 
 int turns_init(struct turns *t, sd_event *event, const struct settings *settings);
@@ -56,7 +65,7 @@ void turn_account_done(struct turn_account *a); // no seats left
 
 // Makes the turn page (page_fd) and the kick eventfd. 0 or -errno with the seat as before.
 int turn_seat_init(struct turn_seat *s, struct turn_account *a, int doorbell_fd,
-		   void (*on_hung)(struct turn_seat *seat));
+		   const struct turn_seat_ops *ops);
 // The executor is to end: it gets no more turns. Others go on at once, beside what it still runs (that is
 // billed until the seat is done).
 void turn_seat_stop(struct turn_seat *s);

@@ -63,28 +63,28 @@ typedef int CUmemAllocationGranularity;
 #define CU_STREAM_DEFAULT      0x0u
 #define CU_STREAM_NON_BLOCKING 0x1u
 
-#define CU_EVENT_DEFAULT        0x0u
-#define CU_EVENT_BLOCKING_SYNC  0x1u
+#define CU_EVENT_DEFAULT	0x0u
+#define CU_EVENT_BLOCKING_SYNC	0x1u
 #define CU_EVENT_DISABLE_TIMING 0x2u
-#define CU_EVENT_INTERPROCESS   0x4u
+#define CU_EVENT_INTERPROCESS	0x4u
 
-#define CU_EVENT_RECORD_DEFAULT  0x0u
+#define CU_EVENT_RECORD_DEFAULT	 0x0u
 #define CU_EVENT_RECORD_EXTERNAL 0x1u
-#define CU_EVENT_WAIT_DEFAULT    0x0u
-#define CU_EVENT_WAIT_EXTERNAL   0x1u
+#define CU_EVENT_WAIT_DEFAULT	 0x0u
+#define CU_EVENT_WAIT_EXTERNAL	 0x1u
 
 // Context flags; the scheduling ones are exclusive.
-#define CU_CTX_SCHED_AUTO          0x00u
-#define CU_CTX_SCHED_SPIN          0x01u
-#define CU_CTX_SCHED_YIELD         0x02u
+#define CU_CTX_SCHED_AUTO	   0x00u
+#define CU_CTX_SCHED_SPIN	   0x01u
+#define CU_CTX_SCHED_YIELD	   0x02u
 #define CU_CTX_SCHED_BLOCKING_SYNC 0x04u
-#define CU_CTX_SCHED_MASK          0x07u
-#define CU_CTX_MAP_HOST            0x08u
+#define CU_CTX_SCHED_MASK	   0x07u
+#define CU_CTX_MAP_HOST		   0x08u
 #define CU_CTX_LMEM_RESIZE_TO_MAX  0x10u
-#define CU_CTX_COREDUMP_ENABLE     0x20u
-#define CU_CTX_USER_COREDUMP       0x40u
-#define CU_CTX_SYNC_MEMOPS         0x80u
-#define CU_CTX_FLAGS_MASK          0xffu
+#define CU_CTX_COREDUMP_ENABLE	   0x20u
+#define CU_CTX_USER_COREDUMP	   0x40u
+#define CU_CTX_SYNC_MEMOPS	   0x80u
+#define CU_CTX_FLAGS_MASK	   0xffu
 
 #define CU_MEMHOSTALLOC_PORTABLE      0x1u
 #define CU_MEMHOSTALLOC_DEVICEMAP     0x2u
@@ -232,7 +232,7 @@ enum cuda_launch_attribute_id {
 };
 
 // Keys of the `extra` array of a launch.
-#define CU_LAUNCH_PARAM_END            ((void *)0)
+#define CU_LAUNCH_PARAM_END	       ((void *)0)
 #define CU_LAUNCH_PARAM_BUFFER_POINTER ((void *)1)
 #define CU_LAUNCH_PARAM_BUFFER_SIZE    ((void *)2)
 
@@ -259,8 +259,8 @@ enum cuda_jit_input {
 };
 
 // cuGetProcAddress.
-#define CU_GET_PROC_ADDRESS_DEFAULT                   0x0u
-#define CU_GET_PROC_ADDRESS_LEGACY_STREAM             0x1u
+#define CU_GET_PROC_ADDRESS_DEFAULT		      0x0u
+#define CU_GET_PROC_ADDRESS_LEGACY_STREAM	      0x1u
 #define CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM 0x2u
 
 enum cuda_proc_address_result {
@@ -279,16 +279,16 @@ enum cuda_mem_location_type {
 	CU_MEM_LOCATION_TYPE_HOST_NUMA = 3,
 	CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT = 4,
 };
-#define CU_MEM_ALLOCATION_TYPE_PINNED            1
-#define CU_MEM_ACCESS_FLAGS_PROT_NONE            0
-#define CU_MEM_ACCESS_FLAGS_PROT_READ            1
-#define CU_MEM_ACCESS_FLAGS_PROT_READWRITE       3
-#define CU_MEM_ALLOC_GRANULARITY_MINIMUM         0
-#define CU_MEM_ALLOC_GRANULARITY_RECOMMENDED     1
-#define CU_STREAM_WRITE_VALUE_DEFAULT            0x0u
-#define CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER  0x1u
-#define CU_OCCUPANCY_DEFAULT                     0x0u
-#define CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE    0x1u
+#define CU_MEM_ALLOCATION_TYPE_PINNED		1
+#define CU_MEM_ACCESS_FLAGS_PROT_NONE		0
+#define CU_MEM_ACCESS_FLAGS_PROT_READ		1
+#define CU_MEM_ACCESS_FLAGS_PROT_READWRITE	3
+#define CU_MEM_ALLOC_GRANULARITY_MINIMUM	0
+#define CU_MEM_ALLOC_GRANULARITY_RECOMMENDED	1
+#define CU_STREAM_WRITE_VALUE_DEFAULT		0x0u
+#define CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER 0x1u
+#define CU_OCCUPANCY_DEFAULT			0x0u
+#define CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE	0x1u
 
 enum cuda_capture_status {
 	CU_STREAM_CAPTURE_STATUS_NONE = 0,

@@ -46,6 +46,7 @@ enum link_type {
 	LINK_ERROR = 0x02ff, // answer to a request that was refused; the link stays open unless the text says so
 	// mediator -> executor
 	LINK_ASSIGN = 0x0301, // fds: channel memfd, host window memfd, doorbell, turn page memfd, kick eventfd, tenant page memfd
+	LINK_WAKE = 0x0302,   // header only: look at the turn page; sent instead of a ring when somebody stuffed the doorbell
 	// executor -> mediator
 	LINK_READY = 0x0401,  // backend is open, channel is being served
 	LINK_FAILED = 0x0402, // could not start; exits

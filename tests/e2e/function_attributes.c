@@ -24,11 +24,13 @@ int main(void)
 	OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, f));
 	EQUAL(1024, value);
 	OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, sums));
-	EQUAL(1024, value);
+	if (check_computes()) // the null backend does not read kernels
+		EQUAL(1024, value);
 	OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, f));
 	EQUAL(48 * KIB, value);
 	OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_PTX_VERSION, f));
-	EQUAL(70, value);
+	if (check_computes())
+		EQUAL(70, value);
 	OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_BINARY_VERSION, f));
 	CHECK(value >= 70, "binary version %d", value);
 	OK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 60000));

@@ -179,6 +179,31 @@ static int fatbin_ptx(const unsigned char *image, size_t bytes, unsigned max_sm,
 	return CUDA_ERROR_NO_BINARY_FOR_GPU;
 }
 
+// PTX begins with a directive, behind blanks and comments. What does not is no image at all, and is answered
+// so.
+static bool looks_like_ptx(const char *text, size_t bytes)
+{
+	size_t i = 0;
+
+	while (i < bytes) {
+		if (strchr(" \t\r\n", text[i]) && text[i]) {
+			i++;
+		} else if (i + 1 < bytes && text[i] == '/' && text[i + 1] == '/') {
+			while (i < bytes && text[i] != '\n')
+				i++;
+		} else if (i + 1 < bytes && text[i] == '/' && text[i + 1] == '*') {
+			const char *end = memmem(text + i + 2, bytes - i - 2, "*/", 2);
+
+			if (!end)
+				return false;
+			i = (size_t)(end - text) + 2;
+		} else {
+			return text[i] == '.';
+		}
+	}
+	return false;
+}
+
 int cpu_image_ptx(const void *image, size_t bytes, unsigned max_sm, struct cpu_image *ret, char *error,
 		  size_t error_bytes)
 {
@@ -194,6 +219,12 @@ int cpu_image_ptx(const void *image, size_t bytes, unsigned max_sm, struct cpu_i
 		snprintf(error, error_bytes,
 			 "a fat binary's wrapper holds addresses of the program, not the image");
 		return CUDA_ERROR_INVALID_IMAGE;
-	default: *ret = (struct cpu_image){ .text = image, .bytes = bytes }; return 0;
+	default: break;
 	}
+	if (!looks_like_ptx(image, bytes)) {
+		snprintf(error, error_bytes, "neither PTX nor a fat binary");
+		return CUDA_ERROR_INVALID_IMAGE;
+	}
+	*ret = (struct cpu_image){ .text = image, .bytes = bytes };
+	return 0;
 }

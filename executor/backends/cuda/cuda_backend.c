@@ -54,6 +54,7 @@ static int backend_open(const struct backend_env *env, struct backend **ret, cha
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	b->env = *env;
 	LIST_INIT(&b->streams);
+	SLIST_INIT(&b->stages);
 	// A cache on disk would be shared between tenants, and is out of reach in the sandbox.
 	setenv("CUDA_CACHE_DISABLE", "1", 1);
 	cuda_window_prepare(b);
@@ -86,6 +87,7 @@ static void release_context(struct backend *b)
 
 	HASH_ITER (hh, b->mappings, m, next)
 		cuda_mem_unmap(b, m->address, m->size);
+	cuda_stages_free(b);
 	b->cu.ctx_set_current(NULL);
 	b->cu.primary_release(b->device);
 	b->context = NULL;

@@ -36,6 +36,8 @@ struct backend_module {
 	SLIST_HEAD(, backend_function) functions; // all that function_get made
 };
 
+struct cuda_stage; // cuda_stage.c
+
 struct backend {
 	struct cuda_driver cu;
 	struct backend_env env;
@@ -51,6 +53,7 @@ struct backend {
 	atomic_bool closing; // ends host functions that wait
 	struct cuda_mapping *mappings;
 	LIST_HEAD(, backend_stream) streams;
+	SLIST_HEAD(, cuda_stage) stages;
 };
 
 static inline CUstream cuda_stream(const struct backend_stream *s)
@@ -94,15 +97,23 @@ int cuda_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64
 
 // cuda_copy.c
 int cuda_copy(struct backend *b, const struct backend_copy *c, struct backend_stream *s);
+int cuda_copy_direct(struct backend *b, const struct backend_copy *c,
+		     CUstream s); // one side at least is the device
 int cuda_write(struct backend *b, uint64_t dst, bool dst_device, const void *data, uint32_t size,
 	       struct backend_stream *s);
 int cuda_set(struct backend *b, const struct backend_set *set, struct backend_stream *s);
+
+// cuda_stage.c: copies to and from host memory that the driver below cannot map
+int cuda_stage_copy(struct backend *b, const struct backend_copy *c, CUstream s);
+void cuda_stages_free(struct backend *b); // nothing is in flight
 
 // cuda_host.c: work that the driver's host functions do in stream order. data is copied.
 int cuda_host_store(struct backend *b, CUstream s, _Atomic uint64_t *where, uint64_t value);
 int cuda_host_wait(struct backend *b, CUstream s, _Atomic uint64_t *where, uint64_t value);
 int cuda_host_write(struct backend *b, CUstream s, uint64_t dst, const void *data, uint32_t size);
-int cuda_host_copy(struct backend *b, CUstream s, const struct backend_copy *c);
+// busy, if not NULL, becomes false when the copy is done.
+int cuda_host_copy(struct backend *b, CUstream s, const struct backend_copy *c, atomic_bool *busy);
+int cuda_host_release(struct backend *b, CUstream s, atomic_bool *busy); // *busy becomes false
 int cuda_host_set(struct backend *b, CUstream s, const struct backend_set *set);
 
 // cuda_module.c

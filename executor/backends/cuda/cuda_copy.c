@@ -67,12 +67,8 @@ static int copy_volume(struct backend *b, const struct backend_copy *c, CUstream
 	return cuda_result(b, b->cu.copy_3d(&copy, s));
 }
 
-int cuda_copy(struct backend *b, const struct backend_copy *c, struct backend_stream *stream)
+int cuda_copy_direct(struct backend *b, const struct backend_copy *c, CUstream s)
 {
-	CUstream s = cuda_stream(stream);
-
-	if (!c->dst_device && !c->src_device)
-		return cuda_host_copy(b, s, c);
 	if (c->depth > 1)
 		return copy_volume(b, c, s);
 	if (c->height == 1)
@@ -80,6 +76,17 @@ int cuda_copy(struct backend *b, const struct backend_copy *c, struct backend_st
 	if (c->dst_pitch == c->width && c->src_pitch == c->width)
 		return copy_line(b, c, c->width * c->height, s);
 	return copy_plane(b, c, s);
+}
+
+int cuda_copy(struct backend *b, const struct backend_copy *c, struct backend_stream *stream)
+{
+	CUstream s = cuda_stream(stream);
+
+	if (!c->dst_device && !c->src_device)
+		return cuda_host_copy(b, s, c, NULL);
+	if (!b->host_mapped && c->dst_device != c->src_device)
+		return cuda_stage_copy(b, c, s);
+	return cuda_copy_direct(b, c, s);
 }
 
 // The driver has taken up to 64 KiB of pageable memory when the call returns; a record holds less.

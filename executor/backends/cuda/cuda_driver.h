@@ -59,6 +59,8 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(host_register, "cuMemHostRegister_v2", cuMemHostRegister_v2_fn, true)                       \
 	ENTRY(host_unregister, "cuMemHostUnregister", cuMemHostUnregister_fn, true)                       \
 	ENTRY(host_device_pointer, "cuMemHostGetDevicePointer_v2", cuMemHostGetDevicePointer_v2_fn, true) \
+	ENTRY(host_alloc, "cuMemHostAlloc", cuMemHostAlloc_fn, true)                                      \
+	ENTRY(host_free, "cuMemFreeHost", cuMemFreeHost_fn, true)                                         \
 	ENTRY(address_reserve, "cuMemAddressReserve", cuMemAddressReserve_fn, false)                      \
 	ENTRY(address_free, "cuMemAddressFree", cuMemAddressFree_fn, false)                               \
 	ENTRY(mem_create, "cuMemCreate", cuMemCreate_fn, false)                                           \

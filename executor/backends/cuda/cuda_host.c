@@ -16,6 +16,7 @@
 struct host_job {
 	void (*run)(struct host_job *job);
 	const atomic_bool *closing;
+	atomic_bool *busy; // cleared at the end, if not NULL
 	_Atomic uint64_t *where;
 	uint64_t value, dst;
 	struct backend_copy copy;
@@ -28,7 +29,10 @@ static void run_job(void *user)
 {
 	struct host_job *job = user;
 
-	job->run(job);
+	if (job->run)
+		job->run(job);
+	if (job->busy)
+		atomic_store_explicit(job->busy, false, memory_order_release);
 	free(job);
 }
 
@@ -115,13 +119,24 @@ int cuda_host_write(struct backend *b, CUstream s, uint64_t dst, const void *dat
 	return submit(b, s, job);
 }
 
-int cuda_host_copy(struct backend *b, CUstream s, const struct backend_copy *c)
+int cuda_host_copy(struct backend *b, CUstream s, const struct backend_copy *c, atomic_bool *busy)
 {
 	struct host_job *job = new_job(b, run_copy, 0);
 
 	if (!job)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	job->copy = *c;
+	job->busy = busy;
+	return submit(b, s, job);
+}
+
+int cuda_host_release(struct backend *b, CUstream s, atomic_bool *busy)
+{
+	struct host_job *job = new_job(b, NULL, 0);
+
+	if (!job)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	job->busy = busy;
 	return submit(b, s, job);
 }
 

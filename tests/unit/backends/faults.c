@@ -83,8 +83,9 @@ static int case_endless(void)
 	uint64_t begin;
 
 	memset(host, 0, 64);
-	CHECK(!harness_launch(f, 4, 64, &(uint64_t){ (uintptr_t)host }, 8, NULL));
-	CHECK(!harness_launch(f, 4, 64, &(uint64_t){ (uintptr_t)host }, 8, NULL));
+	CHECK(!harness_copy(device, true, (uintptr_t)host, false, 64, NULL));
+	CHECK(!harness_launch(f, 4, 64, &device, 8, NULL));
+	CHECK(!harness_launch(f, 4, 64, &device, 8, NULL));
 	nanosleep(&shortly, NULL);
 	CHECK(!ops->error(backend));
 	begin = clock_now_ns();

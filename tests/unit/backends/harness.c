@@ -18,6 +18,7 @@
 const struct backend_ops *ops;
 struct backend *backend;
 char *host;
+bool kernels_see_host;
 uint64_t device, device_size;
 struct reply_device_info device_info;
 
@@ -50,17 +51,22 @@ static bool reserve(uint64_t base, uint64_t bytes)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED;
 }
 
+// A second libcuda in this process has windows of its own at the usual place.
+#define OTHER_HOST_BASE 0x400000000000ull
+
 static bool make_windows(void)
 {
 	int fd = memfd_create("host-window", MFD_CLOEXEC);
+	uint64_t base;
 
-	if (fd < 0 || ftruncate(fd, HARNESS_HOST_BYTES) ||
-	    !reserve(VGPU_HOST_WINDOW_BASE, VGPU_WINDOW_BYTES) ||
+	kernels_see_host = !getenv("VGPU_HOST_LIBCUDA");
+	base = kernels_see_host ? VGPU_HOST_WINDOW_BASE : OTHER_HOST_BASE;
+	if (fd < 0 || ftruncate(fd, HARNESS_HOST_BYTES) || !reserve(base, VGPU_WINDOW_BYTES) ||
 	    !reserve(VGPU_DEVICE_WINDOW_BASE, VGPU_WINDOW_BYTES)) {
 		perror("address windows");
 		return false;
 	}
-	host = mmap((void *)(uintptr_t)VGPU_HOST_WINDOW_BASE, HARNESS_HOST_BYTES, PROT_READ | PROT_WRITE,
+	host = mmap((void *)(uintptr_t)base, HARNESS_HOST_BYTES, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_FIXED, fd, 0);
 	close(fd);
 	return host != MAP_FAILED;

@@ -21,9 +21,10 @@
 
 extern const struct backend_ops *ops;
 extern struct backend *backend;
-extern char *host;	     // HARNESS_HOST_BYTES of registered memory at the host window's base
-extern uint64_t device;	     // DEVICE_BYTES of device memory
-extern uint64_t device_size; // bytes there
+extern char *host;	      // HARNESS_HOST_BYTES of registered memory at the host window's base
+extern bool kernels_see_host; // false over a second libcuda (VGPU_HOST_LIBCUDA), which copies host memory
+extern uint64_t device;	      // DEVICE_BYTES of device memory
+extern uint64_t device_size;  // bytes there
 extern struct reply_device_info device_info;
 
 // Loads, opens and activates; 0, HARNESS_SKIP (with the reason printed) or 1. The device memory is mapped by

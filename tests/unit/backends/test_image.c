@@ -73,7 +73,15 @@ static void text_is_taken_as_it_is(void **state)
 	(void)state;
 	assert_int_equal(cpu_image_ptx(".version 7.0", 12, 80, &image, error, sizeof(error)), 0);
 	assert_int_equal(image.bytes, 12);
-	assert_int_equal(cpu_image_ptx("", 0, 80, &image, error, sizeof(error)), 0);
+	assert_int_equal(cpu_image_ptx("// one\n/* two */ .v", 20, 80, &image, error, sizeof(error)), 0);
+	assert_int_equal(image.bytes, 20);
+	assert_int_equal(cpu_image_ptx("", 0, 80, &image, error, sizeof(error)), CUDA_ERROR_INVALID_IMAGE);
+	assert_int_equal(cpu_image_ptx("no image", 8, 80, &image, error, sizeof(error)),
+			 CUDA_ERROR_INVALID_IMAGE);
+	assert_int_equal(cpu_image_ptx("/* .v", 5, 80, &image, error, sizeof(error)),
+			 CUDA_ERROR_INVALID_IMAGE);
+	assert_int_equal(cpu_image_ptx("// .v", 5, 80, &image, error, sizeof(error)),
+			 CUDA_ERROR_INVALID_IMAGE);
 }
 
 static void highest_target_that_fits_is_taken(void **state)

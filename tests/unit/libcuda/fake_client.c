@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stand-in's body: guest/client/client.h's functions with the records' meanings carried out in place. Single
-// threaded but for host functions' waits.
+// The stand-in's body: guest/client/client.h's functions with the records' meanings carried out in place.
+// Single threaded but for host functions' waits.
 #include "tests/unit/libcuda/fake_client.h"
 
 #include <assert.h>
@@ -103,6 +103,8 @@ int vgpu_client_deferred(struct vgpu_client *c)
 
 static void store(uint32_t slot, uint64_t value)
 {
+	if (fake.drop_fences)
+		return;
 	if (fake.hold_fences) {
 		assert(n_held < HELD);
 		held[n_held].slot = slot;
@@ -175,8 +177,8 @@ static void carry_out(uint16_t opcode, const void *fields, const void *tail, uin
 	}
 }
 
-int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
-		     uint32_t tail_bytes)
+int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
+		     const void *tail, uint32_t tail_bytes)
 {
 	(void)c;
 	(void)bytes;
@@ -218,9 +220,10 @@ static int answer_device(struct reply_device_info *ret)
 	static const struct {
 		int id, value;
 	} some[] = {
-		{ 1, 1024 }, { 2, 1024 }, { 3, 1024 }, { 4, 64 }, { 5, 2147483647 }, { 6, 65535 }, { 7, 65535 },
-		{ 8, 49152 }, { 10, 32 }, { 16, 132 }, { 33, 32 }, { 39, 2048 }, { 50, 0 }, { 75, 9 }, { 76, 0 },
-		{ 83, 1 }, { 97, 232448 }, { 102, 1 },
+		{ 1, 1024 },  { 2, 1024 },  { 3, 1024 },    { 4, 64 },	{ 5, 2147483647 },
+		{ 6, 65535 }, { 7, 65535 }, { 8, 49152 },   { 10, 32 }, { 16, 132 },
+		{ 33, 32 },   { 39, 2048 }, { 50, 0 },	    { 75, 9 },	{ 76, 0 },
+		{ 83, 1 },    { 95, 1 },    { 97, 232448 }, { 102, 1 },
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -250,8 +253,8 @@ static int answer_function(struct reply_function_get *ret, void *tail, uint32_t 
 	return 0;
 }
 
-static int answer(uint16_t opcode, const void *fields, const char *name, uint32_t name_bytes, void *ret, void *ret_tail,
-		  uint32_t *ret_tail_bytes)
+static int answer(uint16_t opcode, const void *fields, const char *name, uint32_t name_bytes, void *ret,
+		  void *ret_tail, uint32_t *ret_tail_bytes)
 {
 	switch (opcode) {
 	case OPCODE_DEVICE_INFO: return answer_device(ret);
@@ -280,15 +283,15 @@ static int answer(uint16_t opcode, const void *fields, const char *name, uint32_
 		return answer_function(ret, ret_tail, ret_tail_bytes);
 	case OPCODE_OCCUPANCY:
 		((struct reply_occupancy *)ret)->blocks =
-			(int)(2048 / ((const struct record_occupancy *)fields)->block_threads);
+		    (int)(2048 / ((const struct record_occupancy *)fields)->block_threads);
 		return 0;
 	default: return 0;
 	}
 }
 
-int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
-		     uint32_t tail_bytes, void *ret, uint32_t ret_bytes, void *ret_tail, uint32_t ret_tail_room,
-		     uint32_t *ret_tail_bytes)
+int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
+		     const void *tail, uint32_t tail_bytes, void *ret, uint32_t ret_bytes, void *ret_tail,
+		     uint32_t ret_tail_room, uint32_t *ret_tail_bytes)
 {
 	(void)c;
 	(void)bytes;
@@ -336,10 +339,13 @@ int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64
 	for (int i = 0; vgpu_fence_read(c, slot) < value; i++) {
 		if (fake.lost || fake.sticky)
 			return fake.lost ? fake.lost : fake.sticky;
-		if (timeout_ns != UINT64_MAX && i > 10)
-			return -ETIMEDOUT;
-		if (i == 20)
+		if (i == 10 && timeout_ns > 10000000)
 			fake_release_fences(); // the GPU got on with it
+		if (timeout_ns != UINT64_MAX && i > 20) {
+			fake.deferred = fake.deferred_after_wait;
+			fake.deferred_after_wait = 0;
+			return -ETIMEDOUT;
+		}
 		usleep(100);
 	}
 	return 0;
@@ -385,21 +391,29 @@ void vgpu_window_free(struct vgpu_client *c, void *address, uint64_t bytes)
 	(void)bytes;
 }
 
+// Replaces the pages in place by others with the same contents, as the real one does.
+static int replace_pages(void *address, uint64_t bytes)
+{
+	void *copy = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert(copy != MAP_FAILED);
+	memcpy(copy, address, bytes);
+	return mremap(copy, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, address) == MAP_FAILED ? -errno : 0;
+}
+
 int vgpu_window_adopt(struct vgpu_client *c, void *address, uint64_t bytes, uint64_t *ret_offset)
 {
 	(void)c;
 	assert(((uintptr_t)address | bytes) % 4096 == 0 && bytes);
 	*ret_offset = 0;
-	return 0;
+	return replace_pages(address, bytes);
 }
 
 int vgpu_window_release(struct vgpu_client *c, void *address, uint64_t bytes, uint64_t offset)
 {
 	(void)c;
-	(void)address;
-	(void)bytes;
 	(void)offset;
-	return 0;
+	return replace_pages(address, bytes);
 }
 
 uint64_t vgpu_client_window_base(const struct vgpu_client *c)

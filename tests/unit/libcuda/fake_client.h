@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stand-in for libvgpu with an executor inside, for tests of libcuda's parts: records are carried out at once
-// in this process, on memory mapped where the windows are. Tests look at what was pushed, and may hold fences
-// back.
+// A stand-in for libvgpu with an executor inside, for tests of libcuda's parts: records are carried out at
+// once in this process, on memory mapped where the windows are. Tests look at what was pushed, and may hold
+// fences back.
 #ifndef VGPU_TEST_FAKE_CLIENT_H
 #define VGPU_TEST_FAKE_CLIENT_H
 
@@ -16,11 +16,13 @@ struct fake {
 	struct record_launch launch;   // the last launch, and its tail
 	uint8_t launch_tail[4096];
 	uint32_t launch_tail_bytes;
-	int hold_fences;    // fences and watches wait until fake_release_fences
+	int hold_fences;	 // fences and watches wait until fake_release_fences
+	int drop_fences;	 // they never come
+	int deferred_after_wait; // becomes deferred when a wait times out
 	int sticky, deferred, lost;
 	int open_fails;
 	int fail_opcode, fail_result; // calls of this opcode answer this
-	uint64_t waits;	    // how often a wait had to wait
+	uint64_t waits;		      // how often a wait had to wait
 };
 extern struct fake fake;
 

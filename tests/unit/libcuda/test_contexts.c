@@ -221,12 +221,9 @@ static void limits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(before_init_nothing_works),
-		cmocka_unit_test(devices_answer_locally),
-		cmocka_unit_test(primary_context_counts),
-		cmocka_unit_test(stack_of_contexts),
-		cmocka_unit_test(destroying_frees_what_it_owns),
-		cmocka_unit_test(limits),
+		cmocka_unit_test(before_init_nothing_works),	 cmocka_unit_test(devices_answer_locally),
+		cmocka_unit_test(primary_context_counts),	 cmocka_unit_test(stack_of_contexts),
+		cmocka_unit_test(destroying_frees_what_it_owns), cmocka_unit_test(limits),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

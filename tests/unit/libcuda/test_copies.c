@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies and fills byte by byte: every kind of memory on either side, rows and boxes, sizes around the borders of
-// staging; allocation, pinned and registered memory, pointer attributes.
+// Copies and fills byte by byte: every kind of memory on either side, rows and boxes, sizes around the
+// borders of staging; allocation, pinned and registered memory, pointer attributes.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -46,8 +46,8 @@ static unsigned char *on_device(void)
 
 static void linear_copies_of_all_sizes(void **state)
 {
-	static const size_t sizes[] = { 1,     3,	4096,	 16383,	    16384,     16385,	 65536,
-					65537, 1 << 20, (1 << 20) + 1, (4 << 20) - 1, (5 << 20) + 7 };
+	static const size_t sizes[] = { 1,     3,     4096,    16383,	      16384,	     16385,
+					65536, 65537, 1 << 20, (1 << 20) + 1, (4 << 20) - 1, (5 << 20) + 7 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -70,7 +70,8 @@ static void linear_copies_of_all_sizes(void **state)
 		assert_int_equal(cuMemcpyAsync(device, (CUdeviceptr)(uintptr_t)pinned, n, NULL), 0);
 		assert_memory_equal(on_device(), expect, n);
 		memset(pageable, 0, n);
-		assert_int_equal(cuMemcpy((CUdeviceptr)(uintptr_t)pageable, (CUdeviceptr)(uintptr_t)pinned, n), 0);
+		assert_int_equal(
+		    cuMemcpy((CUdeviceptr)(uintptr_t)pageable, (CUdeviceptr)(uintptr_t)pinned, n), 0);
 		assert_memory_equal(pageable, expect, n);
 	}
 }
@@ -116,9 +117,19 @@ static void ranges_are_checked(void **state)
 // A box of 37 x 9 x 5 from odd places to odd places, against a loop.
 static void boxes(void **state)
 {
-	CUDA_MEMCPY3D c = { .srcXInBytes = 3, .srcY = 2, .srcZ = 1, .srcPitch = 64, .srcHeight = 12,
-			    .dstXInBytes = 5, .dstY = 1, .dstZ = 2, .dstPitch = 96, .dstHeight = 10,
-			    .WidthInBytes = 37, .Height = 9, .Depth = 5 };
+	CUDA_MEMCPY3D c = { .srcXInBytes = 3,
+			    .srcY = 2,
+			    .srcZ = 1,
+			    .srcPitch = 64,
+			    .srcHeight = 12,
+			    .dstXInBytes = 5,
+			    .dstY = 1,
+			    .dstZ = 2,
+			    .dstPitch = 96,
+			    .dstHeight = 10,
+			    .WidthInBytes = 37,
+			    .Height = 9,
+			    .Depth = 5 };
 	unsigned char *places[] = { on_device(), pageable, pinned };
 	const int types[] = { CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_HOST, CU_MEMORYTYPE_HOST };
 	size_t from = 1 << 20;
@@ -132,7 +143,8 @@ static void boxes(void **state)
 		memset(expect, 0, 20000);
 		for (size_t z = 0; z < 5; z++)
 			for (size_t y = 0; y < 9; y++)
-				memcpy(expect + ((z + 2) * 10 + y + 1) * 96 + 5, src + ((z + 1) * 12 + y + 2) * 64 + 3, 37);
+				memcpy(expect + ((z + 2) * 10 + y + 1) * 96 + 5,
+				       src + ((z + 1) * 12 + y + 2) * 64 + 3, 37);
 		c.srcMemoryType = types[kind / 3];
 		c.srcHost = src;
 		c.srcDevice = (CUdeviceptr)(uintptr_t)src;
@@ -153,18 +165,28 @@ static void boxes(void **state)
 static void wide_rows(void **state)
 {
 	const size_t width = (1 << 20) + 100, height = 3;
-	CUDA_MEMCPY2D c = { .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = pageable, .srcPitch = width + 11,
-			    .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = device, .dstPitch = width + 512,
-			    .WidthInBytes = width, .Height = height };
+	CUDA_MEMCPY2D c = { .srcMemoryType = CU_MEMORYTYPE_HOST,
+			    .srcHost = pageable,
+			    .srcPitch = width + 11,
+			    .dstMemoryType = CU_MEMORYTYPE_DEVICE,
+			    .dstDevice = device,
+			    .dstPitch = width + 512,
+			    .WidthInBytes = width,
+			    .Height = height };
 
 	(void)state;
 	fill(pageable, ROOM, 5);
 	assert_int_equal(cuMemcpy2D_v2(&c), 0);
 	for (size_t y = 0; y < height; y++)
 		assert_memory_equal(on_device() + y * (width + 512), pageable + y * (width + 11), width);
-	c = (CUDA_MEMCPY2D){ .srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = device, .srcPitch = 2000,
-			     .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = expect, .dstPitch = 1000,
-			     .WidthInBytes = 1000, .Height = 2500 };
+	c = (CUDA_MEMCPY2D){ .srcMemoryType = CU_MEMORYTYPE_DEVICE,
+			     .srcDevice = device,
+			     .srcPitch = 2000,
+			     .dstMemoryType = CU_MEMORYTYPE_HOST,
+			     .dstHost = expect,
+			     .dstPitch = 1000,
+			     .WidthInBytes = 1000,
+			     .Height = 2500 };
 	memset(expect, 0, ROOM);
 	assert_int_equal(cuMemcpy2DUnaligned_v2(&c), 0);
 	for (size_t y = 0; y < 2500; y++)
@@ -187,6 +209,48 @@ static void fills(void **state)
 	for (int y = 0; y < 3; y++)
 		memcpy(expect + 256 + 64 * y, "\xef\xbe\xad\xde\xef\xbe\xad\xde", 8);
 	assert_memory_equal(on_device(), expect, 4096);
+}
+
+static void stream_writes(void **state)
+{
+	(void)state;
+	fake_reset();
+	memset(on_device(), 0, 64);
+	assert_int_equal(cuStreamWriteValue32_v2(NULL, device + 4, 0x11223344, 0), 0);
+	assert_int_equal(cuStreamWriteValue64_v2(NULL, device + 8, 0x5566778899aabbcc, 1), 0);
+	assert_memory_equal(on_device(), "\0\0\0\0\x44\x33\x22\x11\xcc\xbb\xaa\x99\x88\x77\x66\x55\0", 17);
+	assert_int_equal(cuStreamWriteValue64(NULL, device + 4, 1, 0), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuStreamWriteValue32(NULL, (uintptr_t)pageable, 1, 0), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuStreamWriteValue32(NULL, device, 1, 2), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuStreamWriteValue32(NULL, (uintptr_t)pinned, 1, 0), 0);
+	assert_int_equal(fake.counts[OPCODE_WRITE], 3);
+}
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ADDRESS_SANITIZER 1
+#endif
+
+// A buffer on this thread's own stack, registered and given back while the stack is in use.
+static void own_stack(void **state)
+{
+	char buffer[10000];
+
+	(void)state;
+#ifdef ADDRESS_SANITIZER
+	skip(); // copying whole pages of a stack is what that tool forbids
+#endif
+	memset(buffer, 1, sizeof(buffer));
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(cuMemHostRegister_v2(buffer + i, 9000, 0), 0);
+		buffer[i] = 2;
+		assert_int_equal(cuMemHostUnregister(buffer + i), 0);
+		assert_int_equal(buffer[i], 2);
+	}
+	assert_int_equal(buffer[100], 1);
 }
 
 static void allocation(void **state)
@@ -283,7 +347,8 @@ static void pointer_attributes(void **state)
 	(void)state;
 	assert_int_equal(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, device + 5), 0);
 	assert_int_equal(type, CU_MEMORYTYPE_DEVICE);
-	assert_int_equal(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (uintptr_t)pinned), 0);
+	assert_int_equal(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (uintptr_t)pinned),
+			 0);
 	assert_int_equal(type, CU_MEMORYTYPE_HOST);
 	assert_int_equal(cuPointerGetAttribute(&pointer, CU_POINTER_ATTRIBUTE_HOST_POINTER, device),
 			 CUDA_ERROR_INVALID_VALUE);
@@ -306,11 +371,18 @@ static void pointer_attributes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(linear_copies_of_all_sizes), cmocka_unit_test(waiting_is_cudas),
-		cmocka_unit_test(ranges_are_checked),	      cmocka_unit_test(boxes),
-		cmocka_unit_test(wide_rows),		      cmocka_unit_test(fills),
-		cmocka_unit_test(allocation),		      cmocka_unit_test(pinned_memory),
-		cmocka_unit_test(registered_memory),	      cmocka_unit_test(pointer_attributes),
+		cmocka_unit_test(linear_copies_of_all_sizes),
+		cmocka_unit_test(waiting_is_cudas),
+		cmocka_unit_test(ranges_are_checked),
+		cmocka_unit_test(boxes),
+		cmocka_unit_test(wide_rows),
+		cmocka_unit_test(fills),
+		cmocka_unit_test(allocation),
+		cmocka_unit_test(pinned_memory),
+		cmocka_unit_test(stream_writes),
+		cmocka_unit_test(own_stack),
+		cmocka_unit_test(registered_memory),
+		cmocka_unit_test(pointer_attributes),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

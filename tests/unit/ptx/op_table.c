@@ -21,10 +21,38 @@ static uint64_t mix(uint64_t v)
 
 uint64_t int_operand(unsigned i, unsigned which)
 {
-	static const uint64_t special[] = { 0,	   1,	  2,	3,    5,      7,      8,	  15,	      16,
-					    31,	   32,	  33,	63,   64,     65,     127,	  128,	      255,
-					    256,   0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff,
-					    1ull << 32, ~0ull, ~0ull >> 1, 1ull << 63, 0x0123456789abcdefull, -5ull };
+	static const uint64_t special[] = { 0,
+					    1,
+					    2,
+					    3,
+					    5,
+					    7,
+					    8,
+					    15,
+					    16,
+					    31,
+					    32,
+					    33,
+					    63,
+					    64,
+					    65,
+					    127,
+					    128,
+					    255,
+					    256,
+					    0x7fff,
+					    0x8000,
+					    0xffff,
+					    0x10000,
+					    0x7fffffff,
+					    0x80000000,
+					    0xffffffff,
+					    1ull << 32,
+					    ~0ull,
+					    ~0ull >> 1,
+					    1ull << 63,
+					    0x0123456789abcdefull,
+					    -5ull };
 	uint64_t r = mix(i * 3ull + which + 1);
 
 	if (r & 3)
@@ -41,10 +69,11 @@ static size_t put_kernel(char *to, size_t cap, unsigned i, const struct op_row *
 {
 	const char names[] = "abcd";
 	const uint8_t widths[] = { r->wa, r->wb, r->wc, r->wd };
-	size_t n = snprintf(to, cap,
-			    ".entry k%u(.param .u64 pa, .param .u64 pb, .param .u64 pc, .param .u64 pd) {\n"
-			    ".reg .pred %%p, %%q; .reg .b32 %%t<8>, %%i; .reg .b16 %%h<8>; .reg .b64 %%w<4>, %%o, %%x;\n",
-			    i);
+	size_t n = snprintf(
+	    to, cap,
+	    ".entry k%u(.param .u64 pa, .param .u64 pb, .param .u64 pc, .param .u64 pd) {\n"
+	    ".reg .pred %%p, %%q; .reg .b32 %%t<8>, %%i; .reg .b16 %%h<8>; .reg .b64 %%w<4>, %%o, %%x;\n",
+	    i);
 
 	for (int k = 0; k < 4; k++)
 		n += snprintf(to + n, cap - n, ".reg .b%u %%%c;\n", widths[k], names[k]);
@@ -53,11 +82,13 @@ static size_t put_kernel(char *to, size_t cap, unsigned i, const struct op_row *
 		      "mul.wide.u32 %%o, %%i, 8;\n");
 	for (int k = 0; k < 3; k++)
 		n += snprintf(to + n, cap - n,
-			      "ld.param.u64 %%x, [p%c]; add.u64 %%x, %%x, %%o; ld.global.b%u %%%c, [%%x];\n", names[k],
-			      widths[k], names[k]);
+			      "ld.param.u64 %%x, [p%c]; add.u64 %%x, %%x, %%o; ld.global.b%u %%%c, [%%x];\n",
+			      names[k], widths[k], names[k]);
 	n += snprintf(to + n, cap - n, "%s\n", r->text);
-	return n + snprintf(to + n, cap - n,
-			    "ld.param.u64 %%x, [pd]; add.u64 %%x, %%x, %%o; st.global.b%u [%%x], %%d;\nret;\n}\n", r->wd);
+	return n +
+	       snprintf(to + n, cap - n,
+			"ld.param.u64 %%x, [pd]; add.u64 %%x, %%x, %%o; st.global.b%u [%%x], %%d;\nret;\n}\n",
+			r->wd);
 }
 
 static void check_row(struct ptx_module *m, unsigned i, const struct op_row *r, uint64_t *const v[4])
@@ -72,8 +103,8 @@ static void check_row(struct ptx_module *m, unsigned i, const struct op_row *r, 
 		uint64_t got = v[3][k], want = cut(r->want(a, b, c), r->wd);
 
 		if (r->same ? !r->same(got, want) : got != want)
-			fail_msg("%s with a=%#llx b=%#llx c=%#llx: got %#llx, expected %#llx", r->text, (long long)a,
-				 (long long)b, (long long)c, (long long)got, (long long)want);
+			fail_msg("%s with a=%#llx b=%#llx c=%#llx: got %#llx, expected %#llx", r->text,
+				 (long long)a, (long long)b, (long long)c, (long long)got, (long long)want);
 	}
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Tests of single instructions: a row is one PTX statement on registers %a %b %c giving %d, the widths of these, and the same
- * in C. All rows of a table become kernels of one module; each runs on a few thousand operand triples.
+ * Tests of single instructions: a row is one PTX statement on registers %a %b %c giving %d, the widths of
+ * these, and the same in C. All rows of a table become kernels of one module; each runs on a few thousand
+ * operand triples.
  */
 #ifndef VGPU_TESTS_UNIT_PTX_OP_TABLE_H
 #define VGPU_TESTS_UNIT_PTX_OP_TABLE_H

@@ -5,6 +5,7 @@
 #include "tests/unit/ptx/ptx_test.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,17 +17,20 @@ unsigned ptx_test_threads = 1;
 struct ptx_machine *ptx_test_machine;
 struct ptx_fault last_fault;
 static uint64_t next_free = PTX_WINDOW_DEVICE + PAGE;
+static struct sigaction engine_handler[2];
 
 int ptx_test_setup(void **state)
 {
 	void *want = (void *)PTX_WINDOW_DEVICE;
-	void *got = mmap(want, PTX_WINDOW_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-			 -1, 0);
+	void *got = mmap(want, PTX_WINDOW_SIZE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 
 	(void)state;
 	if (got != want)
 		return -1;
 	ptx_test_machine = ptx_machine_new(ptx_test_threads);
+	sigaction(SIGSEGV, NULL, &engine_handler[0]);
+	sigaction(SIGBUS, NULL, &engine_handler[1]);
 	return ptx_test_machine ? 0 : -1;
 }
 
@@ -88,7 +92,8 @@ struct ptx_module *load_file(const char *name)
 	size_t n;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/tests/unit/ptx/%s", getenv("VGPU_SOURCE") ? getenv("VGPU_SOURCE") : ".", name);
+	snprintf(path, sizeof(path), "%s/tests/unit/ptx/%s",
+		 getenv("VGPU_SOURCE") ? getenv("VGPU_SOURCE") : ".", name);
 	f = fopen(path, "re");
 	if (!f)
 		fail_msg("%s: %s", path, strerror(errno));
@@ -115,7 +120,11 @@ int launch(struct ptx_module *m, const char *kernel, const struct shape *s, unsi
 		assert_true(info->params[i].size <= 8);
 		memcpy(buf + info->params[i].offset, &args[i], info->params[i].size);
 	}
-	return ptx_launch(ptx_test_machine, k, s->grid, s->block, s->shared, buf, info->param_bytes, &last_fault);
+	// cmocka sets handlers of its own around every test and fixture
+	sigaction(SIGSEGV, &engine_handler[0], NULL);
+	sigaction(SIGBUS, &engine_handler[1], NULL);
+	return ptx_launch(ptx_test_machine, k, s->grid, s->block, s->shared, buf, info->param_bytes,
+			  &last_fault);
 }
 
 void expect_refused(const char *text, unsigned line, const char *opcode, const char *part)
@@ -128,6 +137,6 @@ void expect_refused(const char *text, unsigned line, const char *opcode, const c
 		fail_msg("loaded, but '%s' was expected", part);
 	assert_null(m);
 	if (err.line != line || strncmp(err.opcode, opcode, strlen(opcode)) || !strstr(err.text, part))
-		fail_msg("got line %u '%s' '%s', expected line %u '%s' '%s'", err.line, err.opcode, err.text, line, opcode,
-			 part);
+		fail_msg("got line %u '%s' '%s', expected line %u '%s' '%s'", err.line, err.opcode, err.text,
+			 line, opcode, part);
 }

@@ -9,13 +9,13 @@
 typedef __int128 wide;
 typedef unsigned __int128 uwide;
 
-#define FN(name, expr)                                                                                       \
-	static uint64_t name(uint64_t a, uint64_t b, uint64_t c)                                             \
-	{                                                                                                    \
-		(void)a;                                                                                     \
-		(void)b;                                                                                     \
-		(void)c;                                                                                     \
-		return expr;                                                                                 \
+#define FN(name, expr)                                           \
+	static uint64_t name(uint64_t a, uint64_t b, uint64_t c) \
+	{                                                        \
+		(void)a;                                         \
+		(void)b;                                         \
+		(void)c;                                         \
+		return expr;                                     \
 	}
 #define S32(x) ((int64_t)(int32_t)(x))
 #define S16(x) ((int64_t)(int16_t)(x))
@@ -295,15 +295,18 @@ static void carry_compare_select_and_flow(void **state)
 	static const struct op_row rows[] = {
 		{ "add.cc.u64 %w0, %a, %b; addc.u64 %d, %c, 0;", 64, 64, 64, 64, add128_hi, NULL },
 		{ "sub.cc.u64 %w0, %a, %b; subc.u64 %d, %c, 0;", 64, 64, 64, 64, sub128_hi, NULL },
-		{ "mad.lo.cc.u32 %t1, %a, %b, %c; madc.hi.u32 %t2, %a, %b, 0; mov.b64 %d, {%t1, %t2};", 64, 32, 32, 32,
-		  mad_carry, NULL },
-		{ "setp.eq.s32 %q, %c, 5; setp.lt.and.s32 %p, %a, %b, %q; selp.b32 %d, 1, 2, %p;", 32, 32, 32, 32, cmp_and,
-		  NULL },
-		{ "setp.ne.s32 %q, %c, 5; setp.ge.or.s32 %p|%q, %a, %b, !%q; selp.b32 %t1, 1, 0, %p; selp.b32 %t2, 2, 0, %q;"
+		{ "mad.lo.cc.u32 %t1, %a, %b, %c; madc.hi.u32 %t2, %a, %b, 0; mov.b64 %d, {%t1, %t2};", 64,
+		  32, 32, 32, mad_carry, NULL },
+		{ "setp.eq.s32 %q, %c, 5; setp.lt.and.s32 %p, %a, %b, %q; selp.b32 %d, 1, 2, %p;", 32, 32, 32,
+		  32, cmp_and, NULL },
+		{ "setp.ne.s32 %q, %c, 5; setp.ge.or.s32 %p|%q, %a, %b, !%q; selp.b32 %t1, 1, 0, %p; "
+		  "selp.b32 %t2, 2, 0, %q;"
 		  "or.b32 %d, %t1, %t2;",
 		  32, 32, 32, 32, cmp_dual, NULL },
-		{ "setp.lo.u32 %p, %a, %b; selp.b32 %d, 1, 0, %p; setp.ls.u32 %p, %a, %b; @%p or.b32 %d, %d, 2;"
-		  "setp.hi.u32 %p, %a, %b; @%p or.b32 %d, %d, 4; setp.hs.u32 %p, %a, %b; @%p or.b32 %d, %d, 8;",
+		{ "setp.lo.u32 %p, %a, %b; selp.b32 %d, 1, 0, %p; setp.ls.u32 %p, %a, %b; @%p or.b32 %d, %d, "
+		  "2;"
+		  "setp.hi.u32 %p, %a, %b; @%p or.b32 %d, %d, 4; setp.hs.u32 %p, %a, %b; @%p or.b32 %d, %d, "
+		  "8;",
 		  32, 32, 32, 32, cmp_unsigned, NULL },
 		{ "set.eq.u32.s32 %d, %a, %b;", 32, 32, 32, 32, set_, NULL },
 		{ "set.gt.f32.s32 %d, %a, %b;", 32, 32, 32, 32, set_f, NULL },
@@ -315,15 +318,17 @@ static void carry_compare_select_and_flow(void **state)
 		{ "mov.b32 %d, {%a, %b};", 32, 16, 16, 16, pack16, NULL },
 		{ "mov.b64 {%t1, %t2}, %a; mov.b64 %d, {%t2, %t1};", 64, 64, 32, 32, unpack, NULL },
 		{ "prmt.b32 %d, %a, 0, 0x0123;", 32, 32, 32, 32, swap_bytes, NULL },
-		{ "and.b32 %t1, %a, 1; setp.ne.u32 %p, %t1, 0; mov.b32 %d, %c; @%p mov.b32 %d, %b;", 32, 32, 32, 32,
-		  predicated, NULL },
+		{ "and.b32 %t1, %a, 1; setp.ne.u32 %p, %t1, 0; mov.b32 %d, %c; @%p mov.b32 %d, %b;", 32, 32,
+		  32, 32, predicated, NULL },
 		{ "and.b32 %t1, %a, 1; setp.ne.u32 %p, %t1, 0; @!%p bra E; add.u32 %d, %b, 1; bra.uni F;\n"
 		  "E: add.u32 %d, %c, 2;\nF:",
 		  32, 32, 32, 32, branchy, NULL },
-		{ "and.b32 %t1, %a, 15; mov.u32 %d, 0;\nL: setp.eq.u32 %p, %t1, 0; @%p bra M; add.u32 %d, %d, %b;"
+		{ "and.b32 %t1, %a, 15; mov.u32 %d, 0;\nL: setp.eq.u32 %p, %t1, 0; @%p bra M; add.u32 %d, "
+		  "%d, %b;"
 		  "sub.u32 %t1, %t1, 1; bra L;\nM:",
 		  32, 32, 32, 32, loop, NULL },
-		{ "and.b32 %t1, %a, 3; T: .branchtargets A0, A1, A2, A3; brx.idx %t1, T;\nA0: mov.u32 %d, %b; bra Z;\n"
+		{ "and.b32 %t1, %a, 3; T: .branchtargets A0, A1, A2, A3; brx.idx %t1, T;\nA0: mov.u32 %d, "
+		  "%b; bra Z;\n"
 		  "A1: mov.u32 %d, %c; bra Z;\nA2: add.u32 %d, %b, %c; bra Z;\nA3: mov.u32 %d, 77;\nZ:",
 		  32, 32, 32, 32, table_jump, NULL },
 	};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Whole kernels as nvcc, clang and numba make them: they load, run on several workers and give the right results.
+ * Whole kernels as nvcc, clang and numba make them: they load, run on several workers and give the right
+ * results.
  */
 #include "tests/unit/ptx/ptx_test.h"
 
@@ -112,7 +113,8 @@ static void tiled_matrix_product(void **state)
 	a = floats(N * N);
 	b = floats(N * N);
 	c = dev_alloc(N * N * 4);
-	RUN(nvcc, "matmul_tiled", (&(struct shape){ { N / 16, N / 16, 1 }, { 16, 16, 1 }, 0 }), P(a), P(b), P(c), N);
+	RUN(nvcc, "matmul_tiled", (&(struct shape){ { N / 16, N / 16, 1 }, { 16, 16, 1 }, 0 }), P(a), P(b),
+	    P(c), N);
 	for (int y = 0; y < N; y++)
 		for (int x = 0; x < N; x++) {
 			float want = 0;
@@ -160,8 +162,8 @@ static void mathematical_functions(void **state)
 	RUN(nvcc, "math_functions", SHAPE(4, 128), P(x), P(out), P(xd), P(outd), N);
 	for (int i = 0; i < N; i++) {
 		double v = x[i], d = xd[i];
-		double want = sin(v) + cos(v) * exp(v) - log(1 + v * v) + sqrt(fabs(v)) + tanh(v) + pow(fabs(v), 0.7f) +
-			      erf(v);
+		double want = sin(v) + cos(v) * exp(v) - log(1 + v * v) + sqrt(fabs(v)) + tanh(v) +
+			      pow(fabs(v), 0.7f) + erf(v);
 		double wantd = sin(d) + exp(d) - log(1 + d * d) + pow(fabs(d), 1.3) + cbrt(d) + atan2(d, 2);
 
 		assert_true(near(out[i], want, 16, 0x1p-24));
@@ -194,7 +196,8 @@ static void structures_by_value(void **state)
 	assert_int_equal(ptx_kernel_info(k)->params[0].size, sizeof(p));
 	memcpy(params, &p, sizeof(p));
 	memcpy(params + ptx_kernel_info(k)->params[1].offset, args, 16);
-	assert_int_equal(ptx_launch(ptx_test_machine, k, grid, block, 0, params, ptx_kernel_info(k)->param_bytes, &last_fault),
+	assert_int_equal(ptx_launch(ptx_test_machine, k, grid, block, 0, params,
+				    ptx_kernel_info(k)->param_bytes, &last_fault),
 			 0);
 	for (int i = 0; i < 12; i++)
 		assert_true(out[i] == 1.5 * i + p.tag[i] + 7);
@@ -251,11 +254,13 @@ static long long int_mix(int a, int b)
 {
 	long long r = (long long)a * b;
 	uint64_t both = (uint64_t)(uint32_t)b << 32 | (uint32_t)a;
-	uint32_t perm = (both & 255) | (both >> 32 & 255) << 8 | (both >> 8 & 255) << 16 | (both >> 40 & 255) << 24;
+	uint32_t perm =
+	    (both & 255) | (both >> 32 & 255) << 8 | (both >> 8 & 255) << 16 | (both >> 40 & 255) << 24;
 
 	// every term as CUDA types it: unsigned ones wrap at 32 bits in between
 	r += (unsigned)(__builtin_popcount(a) + (b ? __builtin_clz(b) : 32)) + reverse(a) + __builtin_ffs(b) +
-	     (unsigned)((uint64_t)(uint32_t)a * (uint32_t)b >> 32) + ((a > b ? (unsigned)a - b : (unsigned)b - a) + 7u);
+	     (unsigned)((uint64_t)(uint32_t)a * (uint32_t)b >> 32) +
+	     ((a > b ? (unsigned)a - b : (unsigned)b - a) + 7u);
 	r ^= (long long)(a / (b | 1)) + a % (b | 1);
 	r += (unsigned)(perm + (uint32_t)((uint32_t)b << 11 | (uint32_t)a >> 21)) + (a < b ? a : b) + abs(a);
 	switch (a & 7) {
@@ -437,7 +442,7 @@ static void clang_simple_kernels(void **state)
 	data = dev_alloc(50000);
 	bins = dev_alloc(1024);
 	for (int i = 0; i < 50000; i++)
-		want[data[i] = (unsigned char)(i * i >> 3)]++;
+		want[data[i] = (unsigned char)((unsigned)i * i >> 3)]++;
 	RUN(clang, "histogram", SHAPE(16, 128), P(data), P(bins), 50000);
 	assert_memory_equal(bins, want, sizeof(want));
 	RUN(clang, "warp_sum", SHAPE(1, 32), P(in), P(out = dev_alloc(128)));
@@ -567,8 +572,8 @@ static void numba_mandelbrot_and_math(void **state)
 	(void)state;
 	nvcc = load_file("kernels/numba_mandelbrot.ptx");
 	image = dev_alloc(W * H * 4);
-	RUN(nvcc, only_kernel(nvcc), (&(struct shape){ { 5, 8, 1 }, { 16, 8, 1 }, 0 }), 0, 0, W * H, 4, P(image), H, W,
-	    W * 4, 4, 100);
+	RUN(nvcc, only_kernel(nvcc), (&(struct shape){ { 5, 8, 1 }, { 16, 8, 1 }, 0 }), 0, 0, W * H, 4,
+	    P(image), H, W, W * 4, 4, 100);
 	check_mandelbrot(image, W, H, 100);
 	clang = load_file("kernels/numba_math_mix.ptx");
 	x = floats(N);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator, common part: types, values, operands, calls into the engine. Runs in the executor at module load.
+ * Code generator, common part: types, values, operands, calls into the engine. Runs in the executor at module
+ * load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_parse.h"
@@ -62,7 +63,8 @@ LLVMValueRef cg_resize(struct ptx_cg *cg, LLVMValueRef v, unsigned bits, bool is
 		return v;
 	if (have > bits)
 		return LLVMBuildTrunc(cg->b, v, cg_int(cg, bits), "");
-	return is_signed ? LLVMBuildSExt(cg->b, v, cg_int(cg, bits), "") : LLVMBuildZExt(cg->b, v, cg_int(cg, bits), "");
+	return is_signed ? LLVMBuildSExt(cg->b, v, cg_int(cg, bits), "")
+			 : LLVMBuildZExt(cg->b, v, cg_int(cg, bits), "");
 }
 
 enum ptx_type cg_type(struct ptx_cg *cg, unsigned i)
@@ -72,7 +74,8 @@ enum ptx_type cg_type(struct ptx_cg *cg, unsigned i)
 	return cg->insn->types[i];
 }
 
-LLVMValueRef cg_intrinsic(struct ptx_cg *cg, const char *name, LLVMTypeRef overload, LLVMValueRef *args, unsigned n)
+LLVMValueRef cg_intrinsic(struct ptx_cg *cg, const char *name, LLVMTypeRef overload, LLVMValueRef *args,
+			  unsigned n)
 {
 	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
 	LLVMTypeRef over[1] = { overload };
@@ -89,7 +92,8 @@ LLVMValueRef cg_call_rt(struct ptx_cg *cg, const void *fn, LLVMTypeRef ret, LLVM
 	for (unsigned i = 0; i < n; i++)
 		types[i] = LLVMTypeOf(args[i]);
 	ft = LLVMFunctionType(ret, types, n, false);
-	return LLVMBuildCall2(cg->b, ft, LLVMConstIntToPtr(cg_u(cg, 64, (uintptr_t)fn), cg->ptr), args, n, "");
+	return LLVMBuildCall2(cg->b, ft, LLVMConstIntToPtr(cg_u(cg, 64, (uintptr_t)fn), cg->ptr), args, n,
+			      "");
 }
 
 LLVMValueRef cg_block_field(struct ptx_cg *cg, size_t offset, unsigned bits)
@@ -161,7 +165,8 @@ LLVMValueRef cg_fp_from_bits(struct ptx_cg *cg, enum ptx_type t, LLVMValueRef bi
 static LLVMValueRef bf16_bits(struct ptx_cg *cg, LLVMValueRef v)
 {
 	LLVMValueRef w = LLVMBuildBitCast(cg->b, v, cg->i32, "");
-	LLVMValueRef lsb = LLVMBuildAnd(cg->b, LLVMBuildLShr(cg->b, w, cg_u(cg, 32, 16), ""), cg_u(cg, 32, 1), "");
+	LLVMValueRef lsb =
+	    LLVMBuildAnd(cg->b, LLVMBuildLShr(cg->b, w, cg_u(cg, 32, 16), ""), cg_u(cg, 32, 1), "");
 	LLVMValueRef sum = LLVMBuildAdd(cg->b, LLVMBuildAdd(cg->b, w, cg_u(cg, 32, 0x7fff), ""), lsb, "");
 	LLVMValueRef nan = LLVMBuildFCmp(cg->b, LLVMRealUNO, v, v, "");
 
@@ -233,8 +238,8 @@ static LLVMValueRef lane_mask(struct ptx_cg *cg, enum ptx_sreg r)
 static LLVMValueRef sreg_time(struct ptx_cg *cg, enum ptx_sreg r)
 {
 	bool is_clock = r == SR_clock || r == SR_clock_hi || r == SR_clock64;
-	LLVMValueRef v = cg_call_rt(cg, is_clock ? (const void *)ptx_rt_clock : (const void *)ptx_rt_globaltimer, cg->i64,
-				    NULL, 0);
+	LLVMValueRef v = cg_call_rt(
+	    cg, is_clock ? (const void *)ptx_rt_clock : (const void *)ptx_rt_globaltimer, cg->i64, NULL, 0);
 
 	if (r == SR_clock_hi || r == SR_globaltimer_hi)
 		v = LLVMBuildLShr(cg->b, v, cg_u(cg, 64, 32), "");
@@ -255,7 +260,8 @@ static LLVMValueRef sreg_value(struct ptx_cg *cg, const struct ptx_operand *o)
 	case SR_nwarpid: {
 		LLVMValueRef n = cg_block_field(cg, offsetof(struct ptx_block, threads), 32);
 
-		return LLVMBuildLShr(cg->b, LLVMBuildAdd(cg->b, n, cg_u(cg, 32, 31), ""), cg_u(cg, 32, 5), "");
+		return LLVMBuildLShr(cg->b, LLVMBuildAdd(cg->b, n, cg_u(cg, 32, 31), ""), cg_u(cg, 32, 5),
+				     "");
 	}
 	case SR_smid: return cg_block_field(cg, offsetof(struct ptx_block, smid), 32);
 	case SR_nsmid: return cg_block_field(cg, offsetof(struct ptx_block, nsmid), 32);

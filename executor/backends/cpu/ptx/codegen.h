@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: LLVM IR of a parsed module. One struct ptx_cg a load; errors leave by longjmp to ptx_codegen.
+ * Code generator: LLVM IR of a parsed module. One struct ptx_cg a load; errors leave by longjmp to
+ * ptx_codegen.
  *
- * Safety rules that every emitter keeps: a register always holds a defined value (all start as zero), no operation with
- * undefined results is emitted (shift counts, divisions and conversions are guarded), and memory is touched only through
- * cg_check and its relatives in codegen_addr.c.
+ * Safety rules that every emitter keeps: a register always holds a defined value (all start as zero), no
+ * operation with undefined results is emitted (shift counts, divisions and conversions are guarded), and
+ * memory is touched only through cg_check and its relatives in codegen_addr.c.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_CODEGEN_H
 #define VGPU_EXECUTOR_CPU_PTX_CODEGEN_H
@@ -55,8 +56,10 @@ LLVMValueRef cg_fp_from_bits(struct ptx_cg *cg, enum ptx_type t, LLVMValueRef bi
 LLVMValueRef cg_fp_to_bits(struct ptx_cg *cg, enum ptx_type t, LLVMValueRef v);
 LLVMValueRef cg_pred(struct ptx_cg *cg, const struct ptx_operand *o);
 LLVMValueRef cg_resize(struct ptx_cg *cg, LLVMValueRef v, unsigned bits, bool is_signed);
-enum ptx_type cg_type(struct ptx_cg *cg, unsigned i); // i-th type of the instruction; fails when it is missing
-LLVMValueRef cg_intrinsic(struct ptx_cg *cg, const char *name, LLVMTypeRef overload, LLVMValueRef *args, unsigned n);
+enum ptx_type cg_type(struct ptx_cg *cg,
+		      unsigned i); // i-th type of the instruction; fails when it is missing
+LLVMValueRef cg_intrinsic(struct ptx_cg *cg, const char *name, LLVMTypeRef overload, LLVMValueRef *args,
+			  unsigned n);
 // Calls a C function of the engine.
 LLVMValueRef cg_call_rt(struct ptx_cg *cg, const void *fn, LLVMTypeRef ret, LLVMValueRef *args, unsigned n);
 LLVMValueRef cg_block_field(struct ptx_cg *cg, size_t offset, unsigned bits);
@@ -65,8 +68,8 @@ void cg_start(struct ptx_cg *cg, LLVMBasicBlockRef bb);
 LLVMValueRef cg_alloca(struct ptx_cg *cg, LLVMTypeRef t, unsigned align);
 LLVMValueRef cg_shared_base(struct ptx_cg *cg);
 
-#define CG_RT(cg, fn, ret, ...)                                                                    \
-	cg_call_rt(cg, (const void *)(fn), ret, (LLVMValueRef[]){ __VA_ARGS__ },                   \
+#define CG_RT(cg, fn, ret, ...)                                                  \
+	cg_call_rt(cg, (const void *)(fn), ret, (LLVMValueRef[]){ __VA_ARGS__ }, \
 		   sizeof((LLVMValueRef[]){ __VA_ARGS__ }) / sizeof(LLVMValueRef))
 
 // ---- codegen_addr.c ----
@@ -85,14 +88,16 @@ LLVMTypeRef cg_func_type(struct ptx_cg *cg, const struct ptx_func *f);
 #define CG_FIXED_ARGS 8 // blk, self, tid x y z, linear tid, local pointer, local end
 
 // ---- emitters, one for each row group of ptx_ops.c ----
-#define PTX_EMITTERS(X)                                                                            \
-	X(add) X(sub) X(mul) X(mad) X(mul24) X(mad24) X(sad) X(div) X(rem) X(abs) X(neg) X(minmax) \
-	X(popc) X(clz) X(bfind) X(fns) X(brev) X(bfe) X(bfi) X(bmsk) X(szext) X(dp) X(shift) X(shf) \
-	X(prmt) X(lop3) X(logic) X(not) X(cnot) X(addc) X(madc)                            \
-	X(fma) X(rcp) X(sqrt) X(rsqrt) X(special) X(testp) X(copysign)                             \
-	X(setp) X(set) X(selp) X(slct) X(cvt) X(cvta) X(isspacep) X(mov) X(ld) X(st) X(atom) X(red) \
-	X(nop) X(prefetch) X(cpasync) X(fence) X(bar) X(shfl) X(vote) X(activemask)     \
-	X(match) X(redux) X(bra) X(brx) X(call) X(ret) X(exit) X(trap) X(nanosleep)
+#define PTX_EMITTERS(X)                                                                                      \
+	X(add)                                                                                               \
+	X(sub)                                                                                               \
+	X(mul)                                                                                               \
+	X(mad) X(mul24) X(mad24) X(sad) X(div) X(rem) X(abs) X(neg) X(minmax) X(popc) X(clz) X(bfind) X(fns) \
+	    X(brev) X(bfe) X(bfi) X(bmsk) X(szext) X(dp) X(shift) X(shf) X(prmt) X(lop3) X(logic) X(not)     \
+		X(cnot) X(addc) X(madc) X(fma) X(rcp) X(sqrt) X(rsqrt) X(special) X(testp) X(copysign)       \
+		    X(setp) X(set) X(selp) X(slct) X(cvt) X(cvta) X(isspacep) X(mov) X(ld) X(st) X(atom)     \
+			X(red) X(nop) X(prefetch) X(cpasync) X(fence) X(bar) X(shfl) X(vote) X(activemask)   \
+			    X(match) X(redux) X(bra) X(brx) X(call) X(ret) X(exit) X(trap) X(nanosleep)
 #define X(name) void ptx_emit_##name(struct ptx_cg *cg, const struct ptx_insn *in);
 PTX_EMITTERS(X)
 #undef X

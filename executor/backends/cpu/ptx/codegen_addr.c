@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: addresses. Every load, store and atomic of a kernel gets its pointer from cg_address, which proves at load
- * or checks at run time that the access stays inside the windows and is aligned. Runs in the executor at module load.
+ * Code generator: addresses. Every load, store and atomic of a kernel gets its pointer from cg_address, which
+ * proves at load or checks at run time that the access stays inside the windows and is aligned. Runs in the
+ * executor at module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -74,16 +75,17 @@ static LLVMValueRef checked_shared(struct ptx_cg *cg, LLVMValueRef off, unsigned
 static LLVMValueRef shared_offset(struct ptx_cg *cg, const struct ptx_var *v, int64_t off)
 {
 	if (v->is_dynamic)
-		return LLVMBuildAdd(cg->b,
-				    cg_resize(cg, cg_block_field(cg, offsetof(struct ptx_block, dynamic_off), 32), 64,
-					      false),
-				    cg_u(cg, 64, off), "");
+		return LLVMBuildAdd(
+		    cg->b,
+		    cg_resize(cg, cg_block_field(cg, offsetof(struct ptx_block, dynamic_off), 32), 64, false),
+		    cg_u(cg, 64, off), "");
 	return cg_u(cg, 64, v->addr + (uint64_t)off);
 }
 
 static bool inside(const struct ptx_var *v, int64_t off, unsigned size)
 {
-	return off >= 0 && v->size >= size && (uint64_t)off <= v->size - size && off % size == 0 && v->align >= size;
+	return off >= 0 && v->size >= size && (uint64_t)off <= v->size - size && off % size == 0 &&
+	       v->align >= size;
 }
 
 static LLVMValueRef param_pointer(struct ptx_cg *cg, const struct ptx_operand *o, unsigned size)

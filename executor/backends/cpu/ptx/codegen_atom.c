@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: atom and red. Blocks of a grid run on several threads, so these are real atomics in every space. Runs in the
- * executor at module load.
+ * Code generator: atom and red. Blocks of a grid run on several threads, so these are real atomics in every
+ * space. Runs in the executor at module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -70,7 +70,8 @@ static LLVMValueRef spill(struct ptx_cg *cg, LLVMValueRef v)
 	return slot;
 }
 
-static LLVMValueRef wide(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_word op, LLVMValueRef p, unsigned at)
+static LLVMValueRef wide(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_word op, LLVMValueRef p,
+			 unsigned at)
 {
 	LLVMValueRef b = cg_get(cg, &in->ops[at], T_B128), slot = spill(cg, b), old = spill(cg, b), v = slot;
 
@@ -81,13 +82,15 @@ static LLVMValueRef wide(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_
 	return LLVMBuildLoad2(cg->b, cg->i128, old, "");
 }
 
-static LLVMValueRef half(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_type t, LLVMValueRef p, unsigned at)
+static LLVMValueRef half(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_type t, LLVMValueRef p,
+			 unsigned at)
 {
-	unsigned n = t == T_F16X2 || t == T_BF16X2 ? 2 : 1, format = t == T_F16 || t == T_F16X2 ? NARROW_F16 : NARROW_BF16;
+	unsigned n = t == T_F16X2 || t == T_BF16X2 ? 2 : 1,
+		 format = t == T_F16 || t == T_F16X2 ? NARROW_F16 : NARROW_BF16;
 	LLVMValueRef v = cg_resize(cg, cg_get(cg, &in->ops[at], t), 32, false);
 
-	v = CG_RT(cg, ptx_rt_atomic_half, cg->i32, LLVMBuildPtrToInt(cg->b, p, cg->i64, ""), v, cg_u(cg, 32, n),
-		  cg_u(cg, 32, format));
+	v = CG_RT(cg, ptx_rt_atomic_half, cg->i32, LLVMBuildPtrToInt(cg->b, p, cg->i64, ""), v,
+		  cg_u(cg, 32, n), cg_u(cg, 32, format));
 	return cg_resize(cg, v, n * 16, false);
 }
 
@@ -100,8 +103,8 @@ static LLVMValueRef exchange_if(struct ptx_cg *cg, const struct ptx_insn *in, en
 		failed = LLVMAtomicOrderingAcquire;
 	if (order == LLVMAtomicOrderingRelease)
 		failed = LLVMAtomicOrderingMonotonic;
-	r = LLVMBuildAtomicCmpXchg(cg->b, p, cg_get(cg, &in->ops[2], t), cg_get(cg, &in->ops[3], t), order, failed,
-				   false);
+	r = LLVMBuildAtomicCmpXchg(cg->b, p, cg_get(cg, &in->ops[2], t), cg_get(cg, &in->ops[3], t), order,
+				   failed, false);
 	return LLVMBuildExtractValue(cg->b, r, 0, "");
 }
 
@@ -122,7 +125,8 @@ static LLVMValueRef operate(struct ptx_cg *cg, const struct ptx_insn *in, unsign
 		return half(cg, in, t, p, first + 1);
 	if (op == W_cas)
 		return exchange_if(cg, in, t, p);
-	v = op == W_add && ptx_type_float(t) ? cg_getf(cg, &in->ops[first + 1], t) : cg_get(cg, &in->ops[first + 1], t);
+	v = op == W_add && ptx_type_float(t) ? cg_getf(cg, &in->ops[first + 1], t)
+					     : cg_get(cg, &in->ops[first + 1], t);
 	v = LLVMBuildAtomicRMW(cg->b, rmw_of(cg, op, t), p, v, order_of(in), false);
 	return LLVMTypeOf(v) == cg->f32 || LLVMTypeOf(v) == cg->f64 ? cg_fp_to_bits(cg, t, v) : v;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: bit operations and shifts. PTX shifts by the width or more give 0 (or the sign), unlike the host's. Runs in
- * the executor at module load.
+ * Code generator: bit operations and shifts. PTX shifts by the width or more give 0 (or the sign), unlike the
+ * host's. Runs in the executor at module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -28,7 +28,8 @@ void ptx_emit_shift(struct ptx_cg *cg, const struct ptx_insn *in)
 
 	if (ptx_type_float(t) || ptx_type_bits(t) < 16 || ptx_type_bits(t) > 64)
 		cg_fail(cg, "unsupported type");
-	cg_set(cg, &in->ops[0], t, cg_clamp_shift(cg, op, cg_get(cg, &in->ops[1], t), cg_get(cg, &in->ops[2], T_U32)));
+	cg_set(cg, &in->ops[0], t,
+	       cg_clamp_shift(cg, op, cg_get(cg, &in->ops[1], t), cg_get(cg, &in->ops[2], T_U32)));
 }
 
 static LLVMValueRef umin32(struct ptx_cg *cg, LLVMValueRef v, unsigned max)
@@ -66,12 +67,14 @@ void ptx_emit_popc(struct ptx_cg *cg, const struct ptx_insn *in)
 	enum ptx_type t = cg_type(cg, 0);
 	LLVMValueRef a = cg_get(cg, &in->ops[1], t);
 
-	cg_set(cg, &in->ops[0], T_U32, cg_resize(cg, cg_intrinsic(cg, "llvm.ctpop", LLVMTypeOf(a), &a, 1), 32, false));
+	cg_set(cg, &in->ops[0], T_U32,
+	       cg_resize(cg, cg_intrinsic(cg, "llvm.ctpop", LLVMTypeOf(a), &a, 1), 32, false));
 }
 
 static LLVMValueRef leading_zeros(struct ptx_cg *cg, LLVMValueRef a)
 {
-	LLVMValueRef r = cg_intrinsic(cg, "llvm.ctlz", LLVMTypeOf(a), (LLVMValueRef[]){ a, cg_u(cg, 1, 0) }, 2);
+	LLVMValueRef r =
+	    cg_intrinsic(cg, "llvm.ctlz", LLVMTypeOf(a), (LLVMValueRef[]){ a, cg_u(cg, 1, 0) }, 2);
 
 	return cg_resize(cg, r, 32, false);
 }
@@ -110,8 +113,8 @@ static uint32_t find_nth_set(uint32_t mask, uint32_t base, int32_t offset)
 void ptx_emit_fns(struct ptx_cg *cg, const struct ptx_insn *in)
 {
 	cg_set(cg, &in->ops[0], T_B32,
-	       CG_RT(cg, find_nth_set, cg->i32, cg_get(cg, &in->ops[1], T_B32), cg_get(cg, &in->ops[2], T_B32),
-		     cg_get(cg, &in->ops[3], T_B32)));
+	       CG_RT(cg, find_nth_set, cg->i32, cg_get(cg, &in->ops[1], T_B32),
+		     cg_get(cg, &in->ops[2], T_B32), cg_get(cg, &in->ops[3], T_B32)));
 }
 
 void ptx_emit_brev(struct ptx_cg *cg, const struct ptx_insn *in)
@@ -200,7 +203,8 @@ void ptx_emit_szext(struct ptx_cg *cg, const struct ptx_insn *in)
 static LLVMValueRef permuted_byte(struct ptx_cg *cg, LLVMValueRef v, LLVMValueRef sel, unsigned i)
 {
 	LLVMValueRef s = LLVMBuildLShr(cg->b, sel, cg_u(cg, 32, 4 * i), "");
-	LLVMValueRef at = cg_resize(cg, LLVMBuildShl(cg->b, low_bits(cg, s, 7), cg_u(cg, 32, 3), ""), 64, false);
+	LLVMValueRef at =
+	    cg_resize(cg, LLVMBuildShl(cg->b, low_bits(cg, s, 7), cg_u(cg, 32, 3), ""), 64, false);
 	LLVMValueRef byte = cg_resize(cg, LLVMBuildLShr(cg->b, v, at, ""), 8, false);
 	LLVMValueRef sign = LLVMBuildAShr(cg->b, byte, cg_u(cg, 8, 7), "");
 	LLVMValueRef want = LLVMBuildICmp(cg->b, LLVMIntNE, low_bits(cg, s, 8), cg_u(cg, 32, 0), "");
@@ -252,7 +256,8 @@ void ptx_emit_logic(struct ptx_cg *cg, const struct ptx_insn *in)
 	enum ptx_type t = cg_type(cg, 0);
 
 	cg_set(cg, &in->ops[0], t,
-	       LLVMBuildBinOp(cg->b, ops[in->op->arg], cg_get(cg, &in->ops[1], t), cg_get(cg, &in->ops[2], t), ""));
+	       LLVMBuildBinOp(cg->b, ops[in->op->arg], cg_get(cg, &in->ops[1], t), cg_get(cg, &in->ops[2], t),
+			      ""));
 }
 
 void ptx_emit_not(struct ptx_cg *cg, const struct ptx_insn *in)

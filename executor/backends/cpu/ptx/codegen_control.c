@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: branches, calls, returns and the ends of threads. A kernel never jumps to an address it computed: branch
- * tables and indirect calls become switches over known targets. Runs in the executor at module load.
+ * Code generator: branches, calls, returns and the ends of threads. A kernel never jumps to an address it
+ * computed: branch tables and indirect calls become switches over known targets. Runs in the executor at
+ * module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -58,8 +59,8 @@ void ptx_emit_ret(struct ptx_cg *cg, const struct ptx_insn *in)
 		struct ptx_operand o = { .kind = OPD_REG, .reg = f->rets[i]->reg };
 
 		if (f->rets[i]->is_reg) {
-			LLVMValueRef st = LLVMBuildStore(cg->b, cg_get(cg, &o, f->rets[i]->type),
-							 f->rets[i]->cg_slot);
+			LLVMValueRef st =
+			    LLVMBuildStore(cg->b, cg_get(cg, &o, f->rets[i]->type), f->rets[i]->cg_slot);
 			LLVMSetAlignment(st, 1);
 		}
 	}
@@ -94,7 +95,8 @@ void ptx_emit_nanosleep(struct ptx_cg *cg, const struct ptx_insn *in)
 // ---- calls ----
 
 // Pointer to the bytes of an argument or result: the .param variable itself, or a temporary for a register.
-static LLVMValueRef arg_slot(struct ptx_cg *cg, const struct ptx_operand *o, const struct ptx_var *formal, bool is_ret)
+static LLVMValueRef arg_slot(struct ptx_cg *cg, const struct ptx_operand *o, const struct ptx_var *formal,
+			     bool is_ret)
 {
 	LLVMTypeRef t = cg_int(cg, ptx_type_bits(formal->type));
 	LLVMValueRef slot;
@@ -118,8 +120,8 @@ static LLVMValueRef arg_slot(struct ptx_cg *cg, const struct ptx_operand *o, con
 static void check_signature(struct ptx_cg *cg, const struct ptx_call *c, const struct ptx_func *f)
 {
 	if (c->n_args != f->n_params || c->n_rets != f->n_rets)
-		cg_fail(cg, "call with %u arguments and %u results, '%.60s' has %u and %u", c->n_args, c->n_rets,
-			f->name ? f->name : "the prototype", f->n_params, f->n_rets);
+		cg_fail(cg, "call with %u arguments and %u results, '%.60s' has %u and %u", c->n_args,
+			c->n_rets, f->name ? f->name : "the prototype", f->n_params, f->n_rets);
 }
 
 static bool same_signature(const struct ptx_func *a, const struct ptx_func *b)
@@ -135,8 +137,8 @@ static bool same_signature(const struct ptx_func *a, const struct ptx_func *b)
 	return true;
 }
 
-static void call_through(struct ptx_cg *cg, const struct ptx_call *c, const struct ptx_func *proto, LLVMValueRef *args,
-			 unsigned n)
+static void call_through(struct ptx_cg *cg, const struct ptx_call *c, const struct ptx_func *proto,
+			 LLVMValueRef *args, unsigned n)
 {
 	LLVMBasicBlockRef bad = cg_new_bb(cg, ""), next = cg_new_bb(cg, "");
 	LLVMTypeRef type = cg_func_type(cg, proto);
@@ -201,8 +203,8 @@ static void call_assertfail(struct ptx_cg *cg, const struct ptx_call *c)
 
 		LLVMBuildStore(cg->b, cg->tid[i], LLVMBuildGEP2(cg->b, cg->i8, tid, &at, 1, ""));
 	}
-	CG_RT(cg, ptx_rt_assertfail, cg->void_t, cg->blk, tid, builtin_arg(cg, c, 0, 64), builtin_arg(cg, c, 1, 64),
-	      builtin_arg(cg, c, 2, 32), builtin_arg(cg, c, 3, 64));
+	CG_RT(cg, ptx_rt_assertfail, cg->void_t, cg->blk, tid, builtin_arg(cg, c, 0, 64),
+	      builtin_arg(cg, c, 1, 64), builtin_arg(cg, c, 2, 32), builtin_arg(cg, c, 3, 64));
 	LLVMBuildUnreachable(cg->b);
 	cg->ended = true;
 }
@@ -210,7 +212,9 @@ static void call_assertfail(struct ptx_cg *cg, const struct ptx_call *c)
 void ptx_emit_call(struct ptx_cg *cg, const struct ptx_insn *in)
 {
 	const struct ptx_call *c = in->call;
-	const struct ptx_func *f = c->target.kind == OPD_FUNC ? c->target.func : c->proto ? c->proto->proto : NULL;
+	const struct ptx_func *f = c->target.kind == OPD_FUNC ? c->target.func
+				   : c->proto		      ? c->proto->proto
+							      : NULL;
 	LLVMValueRef args[CG_FIXED_ARGS + 128];
 	unsigned n = CG_FIXED_ARGS;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: cvt among all types. Conversions saturate where the host's would be undefined. Runs in the executor at
- * module load.
+ * Code generator: cvt among all types. Conversions saturate where the host's would be undefined. Runs in the
+ * executor at module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -40,10 +40,10 @@ static void int_to_int(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_ty
 
 static LLVMValueRef to_integral(struct ptx_cg *cg, const struct ptx_insn *in, LLVMValueRef v)
 {
-	const char *name = ptx_has(in, W_rni) ? "llvm.roundeven" :
-			   ptx_has(in, W_rzi) ? "llvm.trunc" :
-			   ptx_has(in, W_rmi) ? "llvm.floor" :
-						"llvm.ceil";
+	const char *name = ptx_has(in, W_rni)	? "llvm.roundeven"
+			   : ptx_has(in, W_rzi) ? "llvm.trunc"
+			   : ptx_has(in, W_rmi) ? "llvm.floor"
+						: "llvm.ceil";
 
 	return cg_intrinsic(cg, name, LLVMTypeOf(v), &v, 1);
 }
@@ -104,11 +104,13 @@ static void int_to_float(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_
 		return;
 	}
 	if (mode == ROUND_RN) {
-		r = ptx_type_signed(st) ? LLVMBuildSIToFP(cg->b, v, ft, "") : LLVMBuildUIToFP(cg->b, v, ft, "");
+		r = ptx_type_signed(st) ? LLVMBuildSIToFP(cg->b, v, ft, "")
+					: LLVMBuildUIToFP(cg->b, v, ft, "");
 	} else {
 		v = cg_resize(cg, v, 64, ptx_type_signed(st));
-		r = cg_call_rt(cg, dt == T_F64 ? (const void *)ptx_rt_int_to_f64 : (const void *)ptx_rt_int_to_f32, ft,
-			       (LLVMValueRef[]){ cg_u(cg, 32, mode), v, is_signed }, 3);
+		r = cg_call_rt(
+		    cg, dt == T_F64 ? (const void *)ptx_rt_int_to_f64 : (const void *)ptx_rt_int_to_f32, ft,
+		    (LLVMValueRef[]){ cg_u(cg, 32, mode), v, is_signed }, 3);
 	}
 	if (ptx_has(in, W_sat))
 		r = cg_sat01(cg, r);
@@ -135,8 +137,8 @@ static LLVMValueRef to_format(struct ptx_cg *cg, const struct ptx_insn *in, enum
 	if (dt == T_TF32 || ((dt == T_F16 || dt == T_BF16) && (from_double || mode != ROUND_RN)))
 		return narrow(cg, dt, mode, v);
 	if (dt == T_F32 && from_double)
-		v = mode == ROUND_RN ? LLVMBuildFPTrunc(cg->b, v, cg->f32, "") :
-				       CG_RT(cg, ptx_rt_f64_to_f32, cg->f32, cg_u(cg, 32, mode), v);
+		v = mode == ROUND_RN ? LLVMBuildFPTrunc(cg->b, v, cg->f32, "")
+				     : CG_RT(cg, ptx_rt_f64_to_f32, cg->f32, cg_u(cg, 32, mode), v);
 	if (dt == T_F32 && ptx_has(in, W_ftz))
 		v = cg_ftz(cg, v);
 	return cg_fp_to_bits(cg, dt, v);
@@ -163,8 +165,8 @@ void ptx_emit_cvt(struct ptx_cg *cg, const struct ptx_insn *in)
 		to_pair(cg, in, dt, st);
 		return;
 	}
-	if (in->n_ops != 2 || ptx_type_bits(dt) > 64 || ptx_type_bits(st) > 64 || st == T_F16X2 || st == T_BF16X2 ||
-	    st == T_TF32 || dt == T_PRED || st == T_PRED || ptx_has(in, W_satfinite))
+	if (in->n_ops != 2 || ptx_type_bits(dt) > 64 || ptx_type_bits(st) > 64 || st == T_F16X2 ||
+	    st == T_BF16X2 || st == T_TF32 || dt == T_PRED || st == T_PRED || ptx_has(in, W_satfinite))
 		cg_fail(cg, "unsupported form");
 	if (ptx_type_float(dt) && ptx_type_float(st))
 		cg_set(cg, &in->ops[0], dt, to_format(cg, in, dt, source_float(cg, in, &in->ops[1], st)));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: floating point arithmetic. Exact operations stay exact (no contraction, no fast-math flags); f16 and bf16
- * are computed in a wider format whose one rounding more cannot show. Runs in the executor at module load.
+ * Code generator: floating point arithmetic. Exact operations stay exact (no contraction, no fast-math
+ * flags); f16 and bf16 are computed in a wider format whose one rounding more cannot show. Runs in the
+ * executor at module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -30,7 +31,8 @@ LLVMValueRef cg_ftz(struct ptx_cg *cg, LLVMValueRef v)
 	if (LLVMTypeOf(v) != cg->f32)
 		return v;
 	tiny = LLVMBuildFCmp(cg->b, LLVMRealOLT, fabs_of(cg, v), LLVMConstReal(cg->f32, 0x1p-126), "");
-	zero = cg_intrinsic(cg, "llvm.copysign", cg->f32, (LLVMValueRef[]){ LLVMConstReal(cg->f32, 0), v }, 2);
+	zero =
+	    cg_intrinsic(cg, "llvm.copysign", cg->f32, (LLVMValueRef[]){ LLVMConstReal(cg->f32, 0), v }, 2);
 	return LLVMBuildSelect(cg->b, tiny, zero, v, "");
 }
 
@@ -46,8 +48,8 @@ LLVMValueRef cg_sat01(struct ptx_cg *cg, LLVMValueRef v)
 
 static LLVMValueRef canonical_nan(LLVMTypeRef t, struct ptx_cg *cg)
 {
-	return t == cg->f64 ? LLVMConstBitCast(cg_u(cg, 64, 0x7fffffffffffffff), t) :
-			      LLVMConstBitCast(cg_u(cg, 32, 0x7fffffff), t);
+	return t == cg->f64 ? LLVMConstBitCast(cg_u(cg, 64, 0x7fffffffffffffff), t)
+			    : LLVMConstBitCast(cg_u(cg, 32, 0x7fffffff), t);
 }
 
 static LLVMValueRef relu(struct ptx_cg *cg, LLVMValueRef v)
@@ -60,12 +62,14 @@ static LLVMValueRef relu(struct ptx_cg *cg, LLVMValueRef v)
 	return LLVMBuildSelect(cg->b, nan, canonical_nan(t, cg), v, "");
 }
 
-static LLVMValueRef rounded_by_rt(struct ptx_cg *cg, unsigned op, unsigned mode, LLVMValueRef v[3], unsigned n)
+static LLVMValueRef rounded_by_rt(struct ptx_cg *cg, unsigned op, unsigned mode, LLVMValueRef v[3],
+				  unsigned n)
 {
 	LLVMTypeRef t = LLVMTypeOf(v[0]);
 	LLVMValueRef z = LLVMConstReal(t, 0);
 	const void *fn = t == cg->f64 ? (const void *)ptx_rt_round_f64 : (const void *)ptx_rt_round_f32;
-	LLVMValueRef args[5] = { cg_u(cg, 32, op), cg_u(cg, 32, mode), v[0], n > 1 ? v[1] : z, n > 2 ? v[2] : z };
+	LLVMValueRef args[5] = { cg_u(cg, 32, op), cg_u(cg, 32, mode), v[0], n > 1 ? v[1] : z,
+				 n > 2 ? v[2] : z };
 
 	return cg_call_rt(cg, fn, t, args, 5);
 }
@@ -112,9 +116,10 @@ static LLVMValueRef join(struct ptx_cg *cg, LLVMValueRef lo, LLVMValueRef hi)
 // Subnormal halves become zero of the same sign.
 static LLVMValueRef ftz_half(struct ptx_cg *cg, LLVMValueRef v)
 {
-	LLVMValueRef tiny = LLVMBuildFCmp(cg->b, LLVMRealOLT, fabs_of(cg, v), LLVMConstReal(cg->f32, 0x1p-14), "");
-	LLVMValueRef zero = cg_intrinsic(cg, "llvm.copysign", cg->f32,
-					 (LLVMValueRef[]){ LLVMConstReal(cg->f32, 0), v }, 2);
+	LLVMValueRef tiny =
+	    LLVMBuildFCmp(cg->b, LLVMRealOLT, fabs_of(cg, v), LLVMConstReal(cg->f32, 0x1p-14), "");
+	LLVMValueRef zero =
+	    cg_intrinsic(cg, "llvm.copysign", cg->f32, (LLVMValueRef[]){ LLVMConstReal(cg->f32, 0), v }, 2);
 
 	return LLVMBuildSelect(cg->b, tiny, zero, v, "");
 }
@@ -136,13 +141,13 @@ static LLVMValueRef fma_half(struct ptx_cg *cg, enum ptx_type t, LLVMValueRef v[
 	for (int i = 0; i < 3; i++)
 		d[i] = LLVMBuildFPExt(cg->b, v[i], cg->f64, "");
 	d[0] = apply(cg, FOP_FMA, ROUND_RN, d, 3);
-	return cg_resize(cg,
-			 CG_RT(cg, ptx_rt_narrow, cg->i32, cg_u(cg, 32, NARROW_F16), cg_u(cg, 32, ROUND_RN), d[0]), 16,
-			 false);
+	return cg_resize(
+	    cg, CG_RT(cg, ptx_rt_narrow, cg->i32, cg_u(cg, 32, NARROW_F16), cg_u(cg, 32, ROUND_RN), d[0]), 16,
+	    false);
 }
 
-static LLVMValueRef compute(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_type t, unsigned op, LLVMValueRef v[3],
-			    unsigned n)
+static LLVMValueRef compute(struct ptx_cg *cg, const struct ptx_insn *in, enum ptx_type t, unsigned op,
+			    LLVMValueRef v[3], unsigned n)
 {
 	bool half = t == T_F16 || t == T_BF16;
 	unsigned mode = cg_round_mode(in);
@@ -258,17 +263,22 @@ void ptx_emit_special(struct ptx_cg *cg, const struct ptx_insn *in)
 
 // ---- minimum, maximum: a NaN loses unless .NaN is there; -0 is less than +0 ----
 
-static LLVMValueRef pick(struct ptx_cg *cg, const struct ptx_insn *in, LLVMValueRef a, LLVMValueRef b, bool is_max)
+static LLVMValueRef pick(struct ptx_cg *cg, const struct ptx_insn *in, LLVMValueRef a, LLVMValueRef b,
+			 bool is_max)
 {
 	LLVMTypeRef t = LLVMTypeOf(a), it = t == cg->f64 ? cg->i64 : cg->i32;
-	LLVMValueRef ia = LLVMBuildBitCast(cg->b, a, it, ""), ib = LLVMBuildBitCast(cg->b, b, it, ""), same, r;
-	LLVMValueRef nan_a = LLVMBuildFCmp(cg->b, LLVMRealUNO, a, a, ""), nan_b = LLVMBuildFCmp(cg->b, LLVMRealUNO, b, b, "");
+	LLVMValueRef ia = LLVMBuildBitCast(cg->b, a, it, ""), ib = LLVMBuildBitCast(cg->b, b, it, ""), same,
+		     r;
+	LLVMValueRef nan_a = LLVMBuildFCmp(cg->b, LLVMRealUNO, a, a, ""),
+		     nan_b = LLVMBuildFCmp(cg->b, LLVMRealUNO, b, b, "");
 	LLVMValueRef nan = canonical_nan(t, cg);
 
-	same = is_max ? LLVMBuildAnd(cg->b, ia, ib, "") : LLVMBuildOr(cg->b, ia, ib, ""); // differ in the sign of 0
+	same = is_max ? LLVMBuildAnd(cg->b, ia, ib, "")
+		      : LLVMBuildOr(cg->b, ia, ib, ""); // differ in the sign of 0
 	r = LLVMBuildFCmp(cg->b, is_max ? LLVMRealOGT : LLVMRealOLT, a, b, "");
 	r = LLVMBuildSelect(cg->b, r, a, b, "");
-	r = LLVMBuildSelect(cg->b, LLVMBuildFCmp(cg->b, LLVMRealOEQ, a, b, ""), LLVMBuildBitCast(cg->b, same, t, ""), r, "");
+	r = LLVMBuildSelect(cg->b, LLVMBuildFCmp(cg->b, LLVMRealOEQ, a, b, ""),
+			    LLVMBuildBitCast(cg->b, same, t, ""), r, "");
 	if (ptx_has(in, W_NaN))
 		return LLVMBuildSelect(cg->b, LLVMBuildOr(cg->b, nan_a, nan_b, ""), nan, r, "");
 	r = LLVMBuildSelect(cg->b, nan_b, a, r, "");
@@ -286,7 +296,8 @@ void cg_float_minmax(struct ptx_cg *cg, const struct ptx_insn *in, bool is_max, 
 	for (unsigned i = 0; i < 2; i++)
 		bits[i] = cg_get(cg, &in->ops[1 + i], t);
 	for (unsigned l = 0; l < lanes_of(t); l++) {
-		LLVMValueRef a = flush(cg, in, s, lane(cg, t, bits[0], l)), b = flush(cg, in, s, lane(cg, t, bits[1], l));
+		LLVMValueRef a = flush(cg, in, s, lane(cg, t, bits[0], l)),
+			     b = flush(cg, in, s, lane(cg, t, bits[1], l));
 
 		r[l] = pick(cg, in, a, b, is_max);
 		if (ptx_has(in, W_relu))
@@ -305,7 +316,8 @@ void cg_float_abs_neg(struct ptx_cg *cg, const struct ptx_insn *in, bool is_neg)
 
 	if (ptx_has(in, W_ftz) && t == T_F32)
 		v = cg_fp_to_bits(cg, t, cg_ftz(cg, cg_fp_from_bits(cg, t, v)));
-	v = is_neg ? LLVMBuildXor(cg->b, v, cg_u(cg, bits, sign), "") : LLVMBuildAnd(cg->b, v, cg_u(cg, bits, ~sign), "");
+	v = is_neg ? LLVMBuildXor(cg->b, v, cg_u(cg, bits, sign), "")
+		   : LLVMBuildAnd(cg->b, v, cg_u(cg, bits, ~sign), "");
 	cg_set(cg, &in->ops[0], t, v);
 }
 

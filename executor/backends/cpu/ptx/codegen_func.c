@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: functions. A .func and the threads of an .entry become functions of one thread; an entry gets a wrapper
- * besides that either runs one resumable thread or loops over all threads of the block. Runs in the executor at module load.
+ * Code generator: functions. A .func and the threads of an .entry become functions of one thread; an entry
+ * gets a wrapper besides that either runs one resumable thread or loops over all threads of the block. Runs
+ * in the executor at module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -19,8 +20,10 @@ static void add_attributes(struct ptx_cg *cg, LLVMValueRef fn)
 {
 	unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
 
-	LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex, LLVMCreateEnumAttribute(cg->ctx, nounwind, 0));
-	// A frame larger than a page touches each page of it, so it cannot step over the guard below the stack.
+	LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
+				LLVMCreateEnumAttribute(cg->ctx, nounwind, 0));
+	// A frame larger than a page touches each page of it, so it cannot step over the guard below the
+	// stack.
 	LLVMAddAttributeAtIndex(fn, LLVMAttributeFunctionIndex,
 				LLVMCreateStringAttribute(cg->ctx, "probe-stack", 11, "inline-asm", 10));
 }
@@ -116,7 +119,8 @@ static void check_frame(struct ptx_cg *cg, const struct ptx_func *f)
 	LLVMValueRef end = LLVMBuildAdd(cg->b, cg->lsp, cg_u(cg, 64, f->frame_bytes), "");
 
 	if (!f->is_entry && f->frame_bytes)
-		cg_guard(cg, LLVMBuildICmp(cg->b, LLVMIntULE, end, cg->lend, ""), end, cg_u(cg, 32, 0), SP_LOCAL);
+		cg_guard(cg, LLVMBuildICmp(cg->b, LLVMIntULE, end, cg->lend, ""), end, cg_u(cg, 32, 0),
+			 SP_LOCAL);
 }
 
 static void emit_insn(struct ptx_cg *cg, const struct ptx_insn *in)
@@ -205,9 +209,8 @@ static void call_thread(struct ptx_cg *cg, struct ptx_func *f, LLVMValueRef self
 			LLVMValueRef lin, LLVMValueRef local)
 {
 	LLVMValueRef bytes = cg_block_field(cg, offsetof(struct ptx_block, local_bytes), 64);
-	LLVMValueRef args[CG_FIXED_ARGS] = {
-		cg->blk, self, tid[0], tid[1], tid[2], lin, local, LLVMBuildAdd(cg->b, local, bytes, "")
-	};
+	LLVMValueRef args[CG_FIXED_ARGS] = { cg->blk, self, tid[0], tid[1],
+					     tid[2],  lin,  local,  LLVMBuildAdd(cg->b, local, bytes, "") };
 
 	LLVMBuildCall2(cg->b, LLVMGlobalGetValueType(f->cg_fn), f->cg_fn, args, CG_FIXED_ARGS, "");
 }
@@ -226,13 +229,15 @@ static void wrap_fiber(struct ptx_cg *cg, struct ptx_func *f)
 	for (int i = 0; i < 3; i++)
 		tid[i] = fiber_field(cg, offsetof(struct ptx_fiber, tid) + 4 * i, cg->i32);
 	lin = fiber_field(cg, offsetof(struct ptx_fiber, lin), cg->i32);
-	call_thread(cg, f, cg->self, tid, lin, fiber_field(cg, offsetof(struct ptx_fiber, local_base), cg->i64));
+	call_thread(cg, f, cg->self, tid, lin,
+		    fiber_field(cg, offsetof(struct ptx_fiber, local_base), cg->i64));
 	LLVMBuildRetVoid(cg->b);
 }
 
 static void wrap_loop(struct ptx_cg *cg, struct ptx_func *f, LLVMBasicBlockRef entry)
 {
-	LLVMValueRef zero = cg_u(cg, 32, 0), one = cg_u(cg, 32, 1), n[3], tid[3], step[3], lin, next_lin, carry;
+	LLVMValueRef zero = cg_u(cg, 32, 0), one = cg_u(cg, 32, 1), n[3], tid[3], step[3], lin, next_lin,
+		     carry;
 	LLVMValueRef threads = cg_block_field(cg, offsetof(struct ptx_block, threads), 32);
 	LLVMValueRef local = cg_block_field(cg, offsetof(struct ptx_block, local_base), 64);
 	LLVMBasicBlockRef loop = cg_new_bb(cg, "threads"), done = cg_new_bb(cg, "done"), back;
@@ -256,7 +261,8 @@ static void wrap_loop(struct ptx_cg *cg, struct ptx_func *f, LLVMBasicBlockRef e
 	LLVMBuildCondBr(cg->b, LLVMBuildICmp(cg->b, LLVMIntEQ, next_lin, threads, ""), done, loop);
 	LLVMAddIncoming(lin, (LLVMValueRef[]){ zero, next_lin }, (LLVMBasicBlockRef[]){ entry, back }, 2);
 	for (int i = 0; i < 3; i++)
-		LLVMAddIncoming(tid[i], (LLVMValueRef[]){ zero, step[i] }, (LLVMBasicBlockRef[]){ entry, back }, 2);
+		LLVMAddIncoming(tid[i], (LLVMValueRef[]){ zero, step[i] },
+				(LLVMBasicBlockRef[]){ entry, back }, 2);
 	cg_start(cg, done);
 	LLVMBuildRetVoid(cg->b);
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: integer arithmetic, with the carry flag, and the integer forms of names that floats share. Runs in the
- * executor at module load.
+ * Code generator: integer arithmetic, with the carry flag, and the integer forms of names that floats share.
+ * Runs in the executor at module load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 
 static void no_float_modifiers(struct ptx_cg *cg, const struct ptx_insn *in)
 {
-	static const enum ptx_word words[] = { W_rn, W_rz, W_rm, W_rp, W_ftz, W_approx, W_full, W_NaN, W_relu };
+	static const enum ptx_word words[] = {
+		W_rn, W_rz, W_rm, W_rp, W_ftz, W_approx, W_full, W_NaN, W_relu
+	};
 
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		if (ptx_has(in, words[i]))
@@ -29,7 +31,8 @@ static LLVMValueRef binary(struct ptx_cg *cg, LLVMOpcode op, enum ptx_type t, LL
 {
 	if (!is_pair(t))
 		return LLVMBuildBinOp(cg->b, op, a, b, "");
-	return LLVMBuildBitCast(cg->b, LLVMBuildBinOp(cg->b, op, as_lanes(cg, a), as_lanes(cg, b), ""), cg->i32, "");
+	return LLVMBuildBitCast(cg->b, LLVMBuildBinOp(cg->b, op, as_lanes(cg, a), as_lanes(cg, b), ""),
+				cg->i32, "");
 }
 
 // ---- carry ----
@@ -44,8 +47,8 @@ static LLVMValueRef carry_slot(struct ptx_cg *cg)
 }
 
 // a + b + carry, or a - b - carry; the carry out goes to the flag when .cc is there.
-static LLVMValueRef with_carry(struct ptx_cg *cg, const struct ptx_insn *in, LLVMValueRef a, LLVMValueRef b, bool sub,
-			       bool use)
+static LLVMValueRef with_carry(struct ptx_cg *cg, const struct ptx_insn *in, LLVMValueRef a, LLVMValueRef b,
+			       bool sub, bool use)
 {
 	LLVMTypeRef t = LLVMTypeOf(a);
 	const char *name = sub ? "llvm.usub.with.overflow" : "llvm.uadd.with.overflow";
@@ -81,7 +84,8 @@ static void add_sub(struct ptx_cg *cg, const struct ptx_insn *in, bool sub)
 	if (ptx_has(in, W_sat)) {
 		if (t != T_S32)
 			cg_fail(cg, ".sat is for .s32");
-		v = cg_intrinsic(cg, sub ? "llvm.ssub.sat" : "llvm.sadd.sat", cg->i32, (LLVMValueRef[]){ a, b }, 2);
+		v = cg_intrinsic(cg, sub ? "llvm.ssub.sat" : "llvm.sadd.sat", cg->i32,
+				 (LLVMValueRef[]){ a, b }, 2);
 	} else if (ptx_has(in, W_cc)) {
 		v = with_carry(cg, in, a, b, sub, false);
 	} else {
@@ -136,7 +140,8 @@ static LLVMValueRef product(struct ptx_cg *cg, const struct ptx_insn *in, enum p
 			cg_fail(cg, "one of .lo .hi .wide is missing");
 		return LLVMBuildMul(cg->b, a, b, "");
 	}
-	v = LLVMBuildMul(cg->b, cg_resize(cg, a, 2 * bits, is_signed), cg_resize(cg, b, 2 * bits, is_signed), "");
+	v = LLVMBuildMul(cg->b, cg_resize(cg, a, 2 * bits, is_signed), cg_resize(cg, b, 2 * bits, is_signed),
+			 "");
 	if (ptx_has(in, W_wide))
 		return v;
 	return cg_resize(cg, LLVMBuildLShr(cg->b, v, cg_u(cg, 2 * bits, bits), ""), bits, false);
@@ -228,13 +233,15 @@ void ptx_emit_mad24(struct ptx_cg *cg, const struct ptx_insn *in)
 
 static LLVMValueRef pick(struct ptx_cg *cg, enum ptx_type t, LLVMValueRef a, LLVMValueRef b, bool is_max)
 {
-	LLVMIntPredicate p = ptx_type_signed(t) ? (is_max ? LLVMIntSGT : LLVMIntSLT) : is_max ? LLVMIntUGT : LLVMIntULT;
+	LLVMIntPredicate p = ptx_type_signed(t) ? (is_max ? LLVMIntSGT : LLVMIntSLT)
+			     : is_max		? LLVMIntUGT
+						: LLVMIntULT;
 
 	if (is_pair(t)) {
 		LLVMValueRef x = as_lanes(cg, a), y = as_lanes(cg, b);
 
-		return LLVMBuildBitCast(cg->b, LLVMBuildSelect(cg->b, LLVMBuildICmp(cg->b, p, x, y, ""), x, y, ""),
-					cg->i32, "");
+		return LLVMBuildBitCast(
+		    cg->b, LLVMBuildSelect(cg->b, LLVMBuildICmp(cg->b, p, x, y, ""), x, y, ""), cg->i32, "");
 	}
 	return LLVMBuildSelect(cg->b, LLVMBuildICmp(cg->b, p, a, b, ""), a, b, "");
 }
@@ -356,9 +363,10 @@ void ptx_emit_dp(struct ptx_cg *cg, const struct ptx_insn *in)
 		cg_fail(cg, "unsupported type");
 	sum = cg_get(cg, &in->ops[3], is_signed ? T_S32 : T_U32);
 	for (unsigned i = 0; i < n; i++)
-		sum = LLVMBuildAdd(cg->b, sum,
-				   LLVMBuildMul(cg->b, element(cg, a, i, n == 4 ? 8 : 16, ptx_type_signed(ta)),
-						element(cg, b, first + i, 8, ptx_type_signed(tb)), ""),
-				   "");
+		sum =
+		    LLVMBuildAdd(cg->b, sum,
+				 LLVMBuildMul(cg->b, element(cg, a, i, n == 4 ? 8 : 16, ptx_type_signed(ta)),
+					      element(cg, b, first + i, 8, ptx_type_signed(tb)), ""),
+				 "");
 	cg_set(cg, &in->ops[0], is_signed ? T_S32 : T_U32, sum);
 }

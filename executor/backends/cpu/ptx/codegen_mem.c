@@ -92,7 +92,8 @@ void ptx_emit_st(struct ptx_cg *cg, const struct ptx_insn *in)
 		v[i] = cg_get(cg, &src[i], t);
 	p = cg_address(cg, &in->ops[0], cg_space(in), bytes * n);
 	for (unsigned i = 0; i < n; i++)
-		set_order(LLVMBuildStore(cg->b, v[i], element_pointer(cg, p, i * bytes)), order, bytes, i * bytes);
+		set_order(LLVMBuildStore(cg->b, v[i], element_pointer(cg, p, i * bytes)), order, bytes,
+			  i * bytes);
 }
 
 void ptx_emit_nop(struct ptx_cg *cg, const struct ptx_insn *in)
@@ -110,8 +111,8 @@ void ptx_emit_prefetch(struct ptx_cg *cg, const struct ptx_insn *in)
 void ptx_emit_fence(struct ptx_cg *cg, const struct ptx_insn *in)
 {
 	LLVMBuildFence(cg->b,
-		       ptx_has(in, W_acq_rel) ? LLVMAtomicOrderingAcquireRelease :
-						LLVMAtomicOrderingSequentiallyConsistent,
+		       ptx_has(in, W_acq_rel) ? LLVMAtomicOrderingAcquireRelease
+					      : LLVMAtomicOrderingSequentiallyConsistent,
 		       false, "");
 }
 
@@ -125,8 +126,8 @@ void ptx_emit_cpasync(struct ptx_cg *cg, const struct ptx_insn *in)
 		cg_fail(cg, "unsupported form");
 	if (ptx_has(in, W_commit_group) || ptx_has(in, W_wait_group) || ptx_has(in, W_wait_all))
 		return;
-	if (in->n_ops < 3 || in->ops[2].kind != OPD_INT || !ptx_has(in, W_shared) + !ptx_has(in, W_shared_cta) != 1 ||
-	    !ptx_has(in, W_global))
+	if (in->n_ops < 3 || in->ops[2].kind != OPD_INT ||
+	    !ptx_has(in, W_shared) + !ptx_has(in, W_shared_cta) != 1 || !ptx_has(in, W_global))
 		cg_fail(cg, "unsupported form");
 	bytes = in->ops[2].u;
 	if (in->ops[2].u != 4 && in->ops[2].u != 8 && in->ops[2].u != 16)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: comparisons, selections, mov and conversions of addresses. Runs in the executor at module load.
+ * Code generator: comparisons, selections, mov and conversions of addresses. Runs in the executor at module
+ * load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
@@ -44,8 +45,8 @@ static LLVMRealPredicate real_predicate(struct ptx_cg *cg, enum ptx_word op)
 	}
 }
 
-static LLVMValueRef compare_bits(struct ptx_cg *cg, enum ptx_word op, enum ptx_type t, LLVMValueRef a, LLVMValueRef b,
-				 bool ftz)
+static LLVMValueRef compare_bits(struct ptx_cg *cg, enum ptx_word op, enum ptx_type t, LLVMValueRef a,
+				 LLVMValueRef b, bool ftz)
 {
 	LLVMValueRef x, y;
 
@@ -116,7 +117,8 @@ static void setp_pair(struct ptx_cg *cg, const struct ptx_insn *in, struct compa
 	if (!in->ops[0].second)
 		cg_fail(cg, "two destinations are needed");
 	for (unsigned i = 0; i < 2; i++)
-		r[i] = join(cg, c, in, compare_bits(cg, c.op, half, half_of(cg, a, i), half_of(cg, b, i), false));
+		r[i] = join(cg, c, in,
+			    compare_bits(cg, c.op, half, half_of(cg, a, i), half_of(cg, b, i), false));
 	cg_set(cg, &in->ops[0], T_PRED, r[0]);
 	cg_set(cg, in->ops[0].second, T_PRED, r[1]);
 }
@@ -149,7 +151,8 @@ void ptx_emit_set(struct ptx_cg *cg, const struct ptx_insn *in)
 	if (ptx_type_bits(dt) != 32 || dt == T_F16X2 || dt == T_BF16X2 || st == T_F16X2 || st == T_BF16X2)
 		cg_fail(cg, "unsupported type");
 	v = join(cg, c, in, cg_compare(cg, c.op, st, &in->ops[1], &in->ops[2], ptx_has(in, W_ftz)));
-	v = LLVMBuildSelect(cg->b, v, cg_u(cg, 32, dt == T_F32 ? 0x3f800000 : UINT32_MAX), cg_u(cg, 32, 0), "");
+	v = LLVMBuildSelect(cg->b, v, cg_u(cg, 32, dt == T_F32 ? 0x3f800000 : UINT32_MAX), cg_u(cg, 32, 0),
+			    "");
 	cg_set(cg, &in->ops[0], dt, v);
 }
 
@@ -158,8 +161,8 @@ void ptx_emit_selp(struct ptx_cg *cg, const struct ptx_insn *in)
 	enum ptx_type t = cg_type(cg, 0);
 
 	cg_set(cg, &in->ops[0], t,
-	       LLVMBuildSelect(cg->b, cg_pred(cg, &in->ops[3]), cg_get(cg, &in->ops[1], t), cg_get(cg, &in->ops[2], t),
-			       ""));
+	       LLVMBuildSelect(cg->b, cg_pred(cg, &in->ops[3]), cg_get(cg, &in->ops[1], t),
+			       cg_get(cg, &in->ops[2], t), ""));
 }
 
 void ptx_emit_slct(struct ptx_cg *cg, const struct ptx_insn *in)
@@ -245,8 +248,8 @@ void ptx_emit_cvta(struct ptx_cg *cg, const struct ptx_insn *in)
 	if (cg_type(cg, 0) != T_U64)
 		cg_fail(cg, "only 64 bit addresses are supported");
 	if (cg_space(in) == SP_SHARED)
-		v = ptx_has(in, W_to) ? LLVMBuildSub(cg->b, v, cg_shared_base(cg), "") :
-					LLVMBuildAdd(cg->b, v, cg_shared_base(cg), "");
+		v = ptx_has(in, W_to) ? LLVMBuildSub(cg->b, v, cg_shared_base(cg), "")
+				      : LLVMBuildAdd(cg->b, v, cg_shared_base(cg), "");
 	cg_set(cg, &in->ops[0], T_U64, v);
 }
 
@@ -268,8 +271,9 @@ void ptx_emit_isspacep(struct ptx_cg *cg, const struct ptx_insn *in)
 		r = in_range(cg, a, LLVMBuildSub(cg->b, cg->lend, bytes, ""), bytes);
 	} else if (space == SP_GLOBAL) {
 		// const memory is device memory too, as on the GPU only seen through its window
-		r = LLVMBuildOr(cg->b, in_range(cg, a, cg_u(cg, 64, PTX_WINDOW_DEVICE), cg_u(cg, 64, PTX_WINDOW_SIZE)),
-				in_range(cg, a, cg_u(cg, 64, PTX_WINDOW_HOST), cg_u(cg, 64, PTX_WINDOW_SIZE)), "");
+		r = LLVMBuildOr(
+		    cg->b, in_range(cg, a, cg_u(cg, 64, PTX_WINDOW_DEVICE), cg_u(cg, 64, PTX_WINDOW_SIZE)),
+		    in_range(cg, a, cg_u(cg, 64, PTX_WINDOW_HOST), cg_u(cg, 64, PTX_WINDOW_SIZE)), "");
 	} else if (space == SP_PARAM) {
 		r = in_range(cg, a, cg_block_field(cg, offsetof(struct ptx_block, param_base), 64),
 			     cg_u(cg, 64, PTX_MAX_PARAMS));

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Code generator: barriers and operations of a warp. All of them are calls into ptx_cta.c and ptx_warp.c, which switch to
- * another thread of the block where this one has to wait. Runs in the executor at module load.
+ * Code generator: barriers and operations of a warp. All of them are calls into ptx_cta.c and ptx_warp.c,
+ * which switch to another thread of the block where this one has to wait. Runs in the executor at module
+ * load.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_rt.h"
 
-static LLVMValueRef barrier(struct ptx_cg *cg, unsigned kind, LLVMValueRef id, LLVMValueRef count, LLVMValueRef pred)
+static LLVMValueRef barrier(struct ptx_cg *cg, unsigned kind, LLVMValueRef id, LLVMValueRef count,
+			    LLVMValueRef pred)
 {
 	LLVMValueRef zero = cg_u(cg, 32, 0);
 
-	return CG_RT(cg, ptx_rt_barrier, cg->i32, cg->blk, cg->self, cg_u(cg, 32, kind), id, count ? count : zero,
-		     pred ? cg_resize(cg, pred, 32, false) : zero);
+	return CG_RT(cg, ptx_rt_barrier, cg->i32, cg->blk, cg->self, cg_u(cg, 32, kind), id,
+		     count ? count : zero, pred ? cg_resize(cg, pred, 32, false) : zero);
 }
 
 static void reducing_barrier(struct ptx_cg *cg, const struct ptx_insn *in)
@@ -36,8 +38,8 @@ static void warp_sync(struct ptx_cg *cg, const struct ptx_insn *in)
 {
 	LLVMValueRef zero = cg_u(cg, 32, 0);
 
-	CG_RT(cg, ptx_rt_warp, cg->i64, cg->blk, cg->self, cg_u(cg, 32, WARP_SYNC), cg_get(cg, &in->ops[0], T_U32),
-	      cg_u(cg, 64, 0), zero, zero, zero);
+	CG_RT(cg, ptx_rt_warp, cg->i64, cg->blk, cg->self, cg_u(cg, 32, WARP_SYNC),
+	      cg_get(cg, &in->ops[0], T_U32), cg_u(cg, 64, 0), zero, zero, zero);
 }
 
 void ptx_emit_bar(struct ptx_cg *cg, const struct ptx_insn *in)
@@ -94,13 +96,16 @@ static LLVMValueRef lanes(struct ptx_cg *cg, const struct ptx_insn *in, unsigned
 
 void ptx_emit_shfl(struct ptx_cg *cg, const struct ptx_insn *in)
 {
-	unsigned op = ptx_has(in, W_up) ? SHFL_UP : ptx_has(in, W_down) ? SHFL_DOWN : ptx_has(in, W_bfly) ? SHFL_BFLY : SHFL_IDX;
+	unsigned op = ptx_has(in, W_up)	    ? SHFL_UP
+		      : ptx_has(in, W_down) ? SHFL_DOWN
+		      : ptx_has(in, W_bfly) ? SHFL_BFLY
+					    : SHFL_IDX;
 	LLVMValueRef r;
 
 	if (cg_type(cg, 0) != T_B32 || (op == SHFL_IDX && !ptx_has(in, W_idx)))
 		cg_fail(cg, "unsupported form");
-	r = warp(cg, WARP_SHFL, op, lanes(cg, in, 4), cg_get(cg, &in->ops[1], T_B32), cg_get(cg, &in->ops[2], T_U32),
-		 cg_get(cg, &in->ops[3], T_U32));
+	r = warp(cg, WARP_SHFL, op, lanes(cg, in, 4), cg_get(cg, &in->ops[1], T_B32),
+		 cg_get(cg, &in->ops[2], T_U32), cg_get(cg, &in->ops[3], T_U32));
 	cg_set(cg, &in->ops[0], T_B32, low_word(cg, r));
 	if (in->ops[0].second)
 		cg_set(cg, in->ops[0].second, T_PRED, predicate(cg, r));
@@ -108,7 +113,10 @@ void ptx_emit_shfl(struct ptx_cg *cg, const struct ptx_insn *in)
 
 void ptx_emit_vote(struct ptx_cg *cg, const struct ptx_insn *in)
 {
-	unsigned op = ptx_has(in, W_all) ? VOTE_ALL : ptx_has(in, W_any) ? VOTE_ANY : ptx_has(in, W_uni) ? VOTE_UNI : VOTE_BALLOT;
+	unsigned op = ptx_has(in, W_all)   ? VOTE_ALL
+		      : ptx_has(in, W_any) ? VOTE_ANY
+		      : ptx_has(in, W_uni) ? VOTE_UNI
+					   : VOTE_BALLOT;
 	LLVMValueRef r;
 
 	if (op == VOTE_BALLOT && !ptx_has(in, W_ballot))
@@ -156,6 +164,7 @@ void ptx_emit_redux(struct ptx_cg *cg, const struct ptx_insn *in)
 		op = ptx_type_signed(t) ? REDUX_MAX : REDUX_UMAX;
 	else
 		op = ptx_has(in, W_and) ? REDUX_AND : ptx_has(in, W_or) ? REDUX_OR : REDUX_XOR;
-	cg_set(cg, &in->ops[0], t,
-	       low_word(cg, warp(cg, WARP_REDUX, op, lanes(cg, in, 2), cg_get(cg, &in->ops[1], t), NULL, NULL)));
+	cg_set(
+	    cg, &in->ops[0], t,
+	    low_word(cg, warp(cg, WARP_REDUX, op, lanes(cg, in, 2), cg_get(cg, &in->ops[1], t), NULL, NULL)));
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The PTX engine of the cpu backend: loads PTX text, compiles it for the host's processor and runs grids of it on worker
- * threads. Lives in the executor process of one tenant; the rest of the cpu backend is its only caller.
+ * The PTX engine of the cpu backend: loads PTX text, compiles it for the host's processor and runs grids of
+ * it on worker threads. Lives in the executor process of one tenant; the rest of the cpu backend is its only
+ * caller.
  *
- * The tenant is hostile. A kernel can reach only three windows of the address space (below), never any other memory of the
- * process; text that the engine does not understand completely is refused at load, with line and opcode.
+ * The tenant is hostile. A kernel can reach only three windows of the address space (below), never any other
+ * memory of the process; text that the engine does not understand completely is refused at load, with line
+ * and opcode.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_H
 #define VGPU_EXECUTOR_CPU_PTX_H
@@ -13,10 +15,10 @@
 #include <stdint.h>
 
 /*
- * The windows a kernel can reach, each PTX_WINDOW_SIZE bytes. Device and host memory are reserved and mapped by the caller
- * (a hole faults); the engine reserves its own window (shared and local memory of running blocks) and the gaps between the
- * windows when the first machine is made, so nothing else may ever be mapped between PTX_WINDOW_ENGINE and the end of
- * PTX_WINDOW_DEVICE.
+ * The windows a kernel can reach, each PTX_WINDOW_SIZE bytes. Device and host memory are reserved and mapped
+ * by the caller (a hole faults); the engine reserves its own window (shared and local memory of running
+ * blocks) and the gaps between the windows when the first machine is made, so nothing else may ever be mapped
+ * between PTX_WINDOW_ENGINE and the end of PTX_WINDOW_DEVICE.
  */
 #define PTX_WINDOW_ENGINE 0x100000000000ull
 #define PTX_WINDOW_HOST	  0x200000000000ull
@@ -27,7 +29,8 @@ struct ptx_module;
 struct ptx_kernel;
 struct ptx_machine;
 
-// Why a load was refused. line counts from 1 (0: not tied to a line); opcode is empty when no instruction is at fault.
+// Why a load was refused. line counts from 1 (0: not tied to a line); opcode is empty when no instruction is
+// at fault.
 struct ptx_error {
 	unsigned line;
 	char opcode[48];
@@ -55,8 +58,9 @@ struct ptx_kernel_info {
 };
 
 /*
- * Memory for .global and .const variables comes from the caller so that it lies in the device window. alloc returns 0 or a
- * negative errno; the memory must be mapped read-write when it returns. The module frees it in ptx_module_free.
+ * Memory for .global and .const variables comes from the caller so that it lies in the device window. alloc
+ * returns 0 or a negative errno; the memory must be mapped read-write when it returns. The module frees it in
+ * ptx_module_free.
  */
 struct ptx_module_env {
 	void *opaque;
@@ -65,16 +69,17 @@ struct ptx_module_env {
 };
 
 /*
- * Parses, checks and compiles text (len bytes, need not end in NUL; a NUL ends it). env is copied. Returns 0, -EINVAL (the
- * text is wrong or unsupported: err says why), -ENOMEM or what env->alloc returned; err is filled on every failure and may
- * be NULL. Thread-safe.
+ * Parses, checks and compiles text (len bytes, need not end in NUL; a NUL ends it). env is copied. Returns 0,
+ * -EINVAL (the text is wrong or unsupported: err says why), -ENOMEM or what env->alloc returned; err is
+ * filled on every failure and may be NULL. Thread-safe.
  */
 int ptx_module_load(const char *text, size_t len, const struct ptx_module_env *env, struct ptx_module **ret,
 		    struct ptx_error *err);
 // No kernel of the module may be running. Accepts NULL.
 void ptx_module_free(struct ptx_module *m);
 
-// Only parses and checks: nothing is compiled or allocated from the caller. For the fuzzer and for quick refusals.
+// Only parses and checks: nothing is compiled or allocated from the caller. For the fuzzer and for quick
+// refusals.
 int ptx_check(const char *text, size_t len, struct ptx_error *err);
 
 size_t ptx_module_kernel_count(const struct ptx_module *m);
@@ -86,8 +91,9 @@ const struct ptx_kernel_info *ptx_kernel_info(const struct ptx_kernel *k);
 int ptx_module_global(const struct ptx_module *m, const char *name, uint64_t *ret_addr, size_t *ret_size);
 
 /*
- * A pool of workers that run blocks in parallel; threads = 0 means one for each core. The thread that launches works too,
- * so a machine of one thread starts none. NULL: out of memory, or the address windows are taken (errno says which).
+ * A pool of workers that run blocks in parallel; threads = 0 means one for each core. The thread that
+ * launches works too, so a machine of one thread starts none. NULL: out of memory, or the address windows are
+ * taken (errno says which).
  */
 struct ptx_machine *ptx_machine_new(unsigned threads);
 // No launch may be running. Accepts NULL.
@@ -109,15 +115,18 @@ struct ptx_fault {
 };
 
 /*
- * Runs a grid and returns when it is done or stopped. 0: every thread finished. -EINVAL: the shape, dynamic_shared or
- * params_len does not suit the kernel (nothing ran, ret->text says why). -EFAULT: the grid ended early, ret says why.
- * -ECANCELED: stopped. -ENOMEM. Several threads may launch at once. ret must not be NULL.
+ * Runs a grid and returns when it is done or stopped. 0: every thread finished. -EINVAL: the shape,
+ * dynamic_shared or params_len does not suit the kernel (nothing ran, ret->text says why). -EFAULT: the grid
+ * ended early, ret says why. -ECANCELED: stopped. -ENOMEM. Several threads may launch at once. ret must not
+ * be NULL.
  */
-int ptx_launch(struct ptx_machine *m, const struct ptx_kernel *k, const uint32_t grid[3], const uint32_t block[3],
-	       uint32_t dynamic_shared, const void *params, size_t params_len, struct ptx_fault *ret);
+int ptx_launch(struct ptx_machine *m, const struct ptx_kernel *k, const uint32_t grid[3],
+	       const uint32_t block[3], uint32_t dynamic_shared, const void *params, size_t params_len,
+	       struct ptx_fault *ret);
 // From any thread: every launch running now ends with PTX_FAULT_STOPPED soon, even out of an infinite loop.
 void ptx_machine_stop(struct ptx_machine *m);
-// Where printf from kernels goes; called from worker threads, one at a time. Set while nothing runs. NULL: dropped.
+// Where printf from kernels goes; called from worker threads, one at a time. Set while nothing runs. NULL:
+// dropped.
 void ptx_machine_output(struct ptx_machine *m, void (*print)(void *opaque, const char *text, size_t len),
 			void *opaque);
 

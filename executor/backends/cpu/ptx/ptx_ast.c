@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Memory of a parsed module and the table of special registers. Used by the parser, sema and the code generator.
+ * Memory of a parsed module and the table of special registers. Used by the parser, sema and the code
+ * generator.
  */
 #include "executor/backends/cpu/ptx/ptx_ast.h"
 
@@ -49,7 +50,7 @@ static const char *const sreg_names[SR_COUNT] = {
 #define X(id) [SR_##id] = #id,
 	PTX_SREGS(X)
 #undef X
-		[SR_WARP_SZ] = "WARP_SZ",
+	    [SR_WARP_SZ] = "WARP_SZ",
 };
 
 const char *ptx_sreg_name(enum ptx_sreg r)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the parser makes of PTX text: a module of variables and functions, a function a list of instructions with resolved
- * operands. Everything lives in the module's arena and dies with it. The void pointers named cg_ belong to the code
- * generator, which fills them anew for each function.
+ * What the parser makes of PTX text: a module of variables and functions, a function a list of instructions
+ * with resolved operands. Everything lives in the module's arena and dies with it. The void pointers named
+ * cg_ belong to the code generator, which fills them anew for each function.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_AST_H
 #define VGPU_EXECUTOR_CPU_PTX_AST_H
@@ -23,45 +23,45 @@
 enum ptx_space { SP_GENERIC, SP_GLOBAL, SP_SHARED, SP_LOCAL, SP_CONST, SP_PARAM, SP_REG };
 
 // X(name of the register without the component, values are 32 bit unless listed in ptx_sreg_bits)
-#define PTX_SREGS(X)                                                                                    \
-	X(tid)                                                                                          \
-	X(ntid)                                                                                         \
-	X(ctaid)                                                                                        \
-	X(nctaid)                                                                                       \
-	X(laneid)                                                                                       \
-	X(warpid)                                                                                       \
-	X(nwarpid)                                                                                      \
-	X(smid)                                                                                         \
-	X(nsmid)                                                                                        \
-	X(gridid)                                                                                       \
-	X(clock)                                                                                        \
-	X(clock_hi)                                                                                     \
-	X(clock64)                                                                                      \
-	X(globaltimer)                                                                                  \
-	X(globaltimer_lo)                                                                               \
-	X(globaltimer_hi)                                                                               \
-	X(lanemask_eq)                                                                                  \
-	X(lanemask_le)                                                                                  \
-	X(lanemask_lt)                                                                                  \
-	X(lanemask_ge)                                                                                  \
-	X(lanemask_gt)                                                                                  \
-	X(dynamic_smem_size)                                                                            \
-	X(total_smem_size)                                                                              \
-	X(aggr_smem_size)                                                                               \
-	X(envreg)                                                                                       \
-	X(clusterid)                                                                                    \
-	X(nclusterid)                                                                                   \
-	X(cluster_ctaid)                                                                                \
-	X(cluster_nctaid)                                                                               \
-	X(cluster_ctarank)                                                                              \
-	X(cluster_nctarank)                                                                             \
+#define PTX_SREGS(X)         \
+	X(tid)               \
+	X(ntid)              \
+	X(ctaid)             \
+	X(nctaid)            \
+	X(laneid)            \
+	X(warpid)            \
+	X(nwarpid)           \
+	X(smid)              \
+	X(nsmid)             \
+	X(gridid)            \
+	X(clock)             \
+	X(clock_hi)          \
+	X(clock64)           \
+	X(globaltimer)       \
+	X(globaltimer_lo)    \
+	X(globaltimer_hi)    \
+	X(lanemask_eq)       \
+	X(lanemask_le)       \
+	X(lanemask_lt)       \
+	X(lanemask_ge)       \
+	X(lanemask_gt)       \
+	X(dynamic_smem_size) \
+	X(total_smem_size)   \
+	X(aggr_smem_size)    \
+	X(envreg)            \
+	X(clusterid)         \
+	X(nclusterid)        \
+	X(cluster_ctaid)     \
+	X(cluster_nctaid)    \
+	X(cluster_ctarank)   \
+	X(cluster_nctarank)  \
 	X(is_explicit_cluster)
 
 enum ptx_sreg {
 #define X(id) SR_##id,
 	PTX_SREGS(X)
 #undef X
-	SR_WARP_SZ,
+	    SR_WARP_SZ,
 	SR_COUNT
 };
 
@@ -96,9 +96,10 @@ struct ptx_var {
 	struct ptx_func *owner; // NULL at module scope
 	struct ptx_init *inits;
 	struct ptx_reg *reg; // .reg parameter of a .func
-	uint64_t addr; // global, const: address; local: offset in the frame; kernel parameter: offset; shared: see sema
-	bool in_func;	// a .func names it
-	uint8_t mark;	// of sema
+	uint64_t addr;	     // global, const: address; local: offset in the frame; kernel parameter: offset;
+			     // shared: see sema
+	bool in_func;	     // a .func names it
+	uint8_t mark;	     // of sema
 	const struct ptx_func *last_user;
 	struct ptx_var *next; // of the module or the function
 	void *cg_slot;

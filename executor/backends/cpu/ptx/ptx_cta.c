@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Runs one block: a scheduler of resumable threads (fibers), barriers, and the exits. On a worker thread of the executor,
- * called by ptx_machine.c and, through the helpers of ptx_rt.h, by generated code.
+ * Runs one block: a scheduler of resumable threads (fibers), barriers, and the exits. On a worker thread of
+ * the executor, called by ptx_machine.c and, through the helpers of ptx_rt.h, by generated code.
  */
 #include "executor/backends/cpu/ptx/ptx_cta.h"
 #include "executor/backends/cpu/ptx/ptx_fiber.h"
@@ -92,6 +92,7 @@ static void release(struct ptx_cta *c, struct ptx_barrier *b, struct ptx_fiber *
 		else
 			f->state = FIBER_READY;
 	}
+	c->bars_in_use &= ~(1u << (b - c->bars));
 	memset(b, 0, sizeof(*b));
 }
 
@@ -100,8 +101,8 @@ static bool complete(const struct ptx_cta *c, const struct ptx_barrier *b)
 	return b->arrived >= (b->count ? b->count : c->live);
 }
 
-uint32_t ptx_rt_barrier(const struct ptx_block *blk, struct ptx_fiber *self, uint32_t kind, uint32_t id, uint32_t count,
-			uint32_t pred)
+uint32_t ptx_rt_barrier(const struct ptx_block *blk, struct ptx_fiber *self, uint32_t kind, uint32_t id,
+			uint32_t count, uint32_t pred)
 {
 	struct ptx_cta *c = blk->cta;
 	struct ptx_barrier *b;
@@ -110,6 +111,7 @@ uint32_t ptx_rt_barrier(const struct ptx_block *blk, struct ptx_fiber *self, uin
 		ptx_rt_trap(blk, PTX_TRAP_BARRIER);
 	b = &c->bars[id];
 	if (!b->arrived) {
+		c->bars_in_use |= 1u << id;
 		b->count = count;
 		b->all = true;
 	}
@@ -136,10 +138,15 @@ static void thread_gone(struct ptx_cta *c, struct ptx_fiber *self)
 {
 	self->state = FIBER_DONE;
 	c->live--;
-	for (unsigned i = 0; i < PTX_BARRIERS; i++) // one that is gone counts as arrived
-		if (c->bars[i].arrived && !c->bars[i].count && complete(c, &c->bars[i]))
-			release(c, &c->bars[i], NULL);
-	ptx_warp_complete(c, self->lin);
+	c->alive[self->lin / 32] &= ~(1u << self->lin % 32);
+	for (uint32_t left = c->bars_in_use; left; left &= left - 1) { // one that is gone counts as arrived
+		struct ptx_barrier *b = &c->bars[__builtin_ctz(left)];
+
+		if (!b->count && complete(c, b))
+			release(c, b, NULL);
+	}
+	if (c->waiting[self->lin / 32])
+		ptx_warp_complete(c, self->lin);
 }
 
 static _Noreturn void finish(struct ptx_cta *c, struct ptx_fiber *self)
@@ -154,7 +161,14 @@ void ptx_rt_exit(const struct ptx_block *blk, struct ptx_fiber *self)
 	finish(blk->cta, self);
 }
 
-static void fiber_main(void *arg)
+// Compiled kernels carry no type in front of their code for the sanitizer to look at.
+#ifdef __clang__
+#define CALLS_KERNEL __attribute__((no_sanitize("function")))
+#else
+#define CALLS_KERNEL
+#endif
+
+CALLS_KERNEL static void fiber_main(void *arg)
 {
 	struct ptx_fiber *f = arg;
 	struct ptx_cta *c = f->cta;
@@ -163,7 +177,7 @@ static void fiber_main(void *arg)
 	finish(c, f);
 }
 
-static void plain_main(void *arg)
+CALLS_KERNEL static void plain_main(void *arg)
 {
 	struct ptx_cta *c = arg;
 
@@ -217,6 +231,9 @@ static void make_fibers(struct ptx_cta *c)
 	c->head = c->tail = NULL;
 	c->fresh = c->converging = 0;
 	memset(c->bars, 0, sizeof(c->bars));
+	memset(c->alive, 0, sizeof(c->alive));
+	memset(c->waiting, 0, sizeof(c->waiting));
+	c->bars_in_use = 0;
 	c->live = c->blk.threads;
 	for (uint32_t i = 0; i < c->blk.threads; i++) {
 		struct ptx_fiber *f = &c->fibers[i];
@@ -225,6 +242,7 @@ static void make_fibers(struct ptx_cta *c)
 
 		memcpy(f->tid, tid, sizeof(tid));
 		f->lin = i;
+		c->alive[i / 32] |= 1u << i % 32;
 		f->budget = PTX_POLL_BUDGET;
 		f->yielded = 0;
 		f->local_base = c->blk.local_base + i * c->blk.local_bytes;

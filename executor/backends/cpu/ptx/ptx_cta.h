@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A block in execution and the worker that runs it. Each worker belongs to one host thread at a time; nothing in here is
- * touched by two threads, apart from the job.
+ * A block in execution and the worker that runs it. Each worker belongs to one host thread at a time; nothing
+ * in here is touched by two threads, apart from the job.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_CTA_H
 #define VGPU_EXECUTOR_CPU_PTX_CTA_H
 
 #include "executor/backends/cpu/ptx/ptx_rt.h"
 
-#define PTX_BARRIERS	16u
-#define PTX_FIBER_STACK (64u << 10) // with its guard page
+#define PTX_BARRIERS 16u
+// With its guard. Not a power of two, or the stacks of a block would fight for the same sets of the cache.
+#define PTX_FIBER_STACK (132u << 10)
 #define PTX_RUN_STACK	(1u << 20)
 #define PTX_MAX_CTAS	16u // blocks that wait for each other on one worker
 
@@ -29,6 +30,8 @@ struct ptx_cta {
 	uint32_t live, fresh, converging;
 	struct ptx_fiber *head, *tail; // ready
 	struct ptx_barrier bars[PTX_BARRIERS];
+	uint32_t bars_in_use; // bit i: somebody arrived at bars[i]
+	uint32_t alive[PTX_MAX_BLOCK_THREADS / 32], waiting[PTX_MAX_BLOCK_THREADS / 32]; // lanes of each warp
 	uint64_t shared_committed;
 };
 
@@ -53,7 +56,7 @@ struct ptx_job {
 #define PTX_OUT_SIZE (64u << 10)
 
 struct ptx_worker {
-	void *sched_sp; // of the scheduler while kernel code runs
+	void *sched_sp;		   // of the scheduler while kernel code runs
 	struct ptx_fiber *current; // NULL: on run_stack
 	volatile int in_kernel;
 	struct ptx_job *job;
@@ -86,9 +89,11 @@ _Noreturn void ptx_leave(struct ptx_worker *w);
 void ptx_job_fault(struct ptx_job *j, enum ptx_fault_kind kind, uint64_t addr, const char *text);
 
 // ptx_warp.c
-// After a thread of the block is gone or newly waits: completes the operation of its warp where all lanes are there.
+// After a thread of the block is gone or newly waits: completes the operation of its warp where all lanes are
+// there.
 bool ptx_warp_complete(struct ptx_cta *c, uint32_t lin);
-// When nothing else can run: gives the converged lanes of each warp their activemask. False when there is none.
+// When nothing else can run: gives the converged lanes of each warp their activemask. False when there is
+// none.
 bool ptx_warp_converge(struct ptx_cta *c);
 
 // ptx_fault.c

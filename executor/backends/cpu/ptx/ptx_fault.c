@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Faults of kernels: the signal handler for holes in the windows and stack overflow, and the reports of generated code. On
- * worker threads of the executor. The handler takes only faults that a kernel made; all others go to the handler before it.
+ * Faults of kernels: the signal handler for holes in the windows and stack overflow, and the reports of
+ * generated code. On worker threads of the executor. The handler takes only faults that a kernel made; all
+ * others go to the handler before it.
  */
 #include "executor/backends/cpu/ptx/ptx_ast.h"
 #include "executor/backends/cpu/ptx/ptx_cta.h"
@@ -84,7 +85,8 @@ static void on_signal(int sig, siginfo_t *si, void *context)
 	if (w && w->in_kernel && si->si_code > 0 && si->si_code != SI_KERNEL &&
 	    (ptx_window_holds(addr) || on_guard(w, addr))) {
 		ptx_job_fault(w->job, PTX_FAULT_ADDRESS, addr,
-			      on_guard(w, addr) ? "stack overflow" : "access to memory that is not allocated");
+			      on_guard(w, addr) ? "stack overflow"
+						: "access to memory that is not allocated");
 		leave_by_context(context, w);
 		return;
 	}
@@ -153,7 +155,8 @@ void ptx_rt_bad_access(const struct ptx_block *blk, uint64_t addr, uint32_t size
 {
 	struct ptx_worker *w = blk->cta->worker;
 	bool misaligned = size && addr % size, shared = space == SP_SHARED;
-	bool inside = shared ? addr + size <= blk->shared_bytes : addr >= PTX_REACH_LO && addr <= PTX_REACH_HI - size;
+	bool inside =
+	    shared ? addr + size <= blk->shared_bytes : addr >= PTX_REACH_LO && addr <= PTX_REACH_HI - size;
 	char text[160];
 
 	if (!size)
@@ -173,7 +176,8 @@ void ptx_rt_bad_access(const struct ptx_block *blk, uint64_t addr, uint32_t size
 void ptx_rt_trap(const struct ptx_block *blk, uint32_t why)
 {
 	static const char *const texts[] = { [PTX_TRAP_PLAIN] = "trap",
-					     [PTX_TRAP_CALL] = "indirect call of something that is no such function",
+					     [PTX_TRAP_CALL] =
+						 "indirect call of something that is no such function",
 					     [PTX_TRAP_BRANCH] = "index outside of a branch table",
 					     [PTX_TRAP_BARRIER] = "bad barrier number or count" };
 	struct ptx_worker *w = blk->cta->worker;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Stacks of kernel threads and the switch between them, for ptx_cta.c and ptx_machine.c on worker threads of the executor.
- * The stacks lie outside of the windows: a kernel cannot reach the return addresses on them.
+ * Stacks of kernel threads and the switch between them, for ptx_cta.c and ptx_machine.c on worker threads of
+ * the executor. The stacks lie outside of the windows: a kernel cannot reach the return addresses on them.
  */
 #include "executor/backends/cpu/ptx/ptx_fiber.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * From LLVM IR to machine code: passes and LLJIT, for the host's processor. In the executor at module load, called by
- * ptx_module.c; a verifier failure is an error of the load.
+ * From LLVM IR to machine code: passes and LLJIT, for the host's processor. In the executor at module load,
+ * called by ptx_module.c; a verifier failure is an error of the load.
  */
 #include "executor/backends/cpu/ptx/ptx_module.h"
 #include "executor/backends/cpu/ptx/ptx_parse.h"
@@ -50,8 +50,8 @@ int ptx_jit_init(void)
 
 static LLVMTargetMachineRef new_target_machine(void)
 {
-	return LLVMCreateTargetMachine(host.target, host.triple, host.cpu, host.features, LLVMCodeGenLevelDefault,
-				       LLVMRelocPIC, LLVMCodeModelJITDefault);
+	return LLVMCreateTargetMachine(host.target, host.triple, host.cpu, host.features,
+				       LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelJITDefault);
 }
 
 static int fail(struct ptx_error *err, const char *what, LLVMErrorRef e)
@@ -100,18 +100,21 @@ static LLVMErrorRef new_lljit(LLVMOrcLLJITRef *ret)
 	LLVMErrorRef e;
 
 	LLVMOrcLLJITBuilderSetJITTargetMachineBuilder(
-		builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(new_target_machine()));
+	    builder, LLVMOrcJITTargetMachineBuilderCreateFromTargetMachine(new_target_machine()));
 	e = LLVMOrcCreateLLJIT(ret, builder);
 	if (e)
 		return e;
-	// Only for calls that LLVM itself makes of operations (memset, floor and the like); kernels cannot name symbols.
-	e = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&gen, LLVMOrcLLJITGetGlobalPrefix(*ret), NULL, NULL);
+	// Only for calls that LLVM itself makes of operations (memset, floor and the like); kernels cannot
+	// name symbols.
+	e = LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&gen, LLVMOrcLLJITGetGlobalPrefix(*ret),
+								 NULL, NULL);
 	if (!e)
 		LLVMOrcJITDylibAddGenerator(LLVMOrcLLJITGetMainJITDylib(*ret), gen);
 	return e;
 }
 
-int ptx_jit_compile(LLVMModuleRef mod, LLVMOrcThreadSafeContextRef ts, struct ptx_jit **ret, struct ptx_error *err)
+int ptx_jit_compile(LLVMModuleRef mod, LLVMOrcThreadSafeContextRef ts, struct ptx_jit **ret,
+		    struct ptx_error *err)
 {
 	struct ptx_jit *j = calloc(1, sizeof(*j));
 	LLVMOrcThreadSafeModuleRef tsm;

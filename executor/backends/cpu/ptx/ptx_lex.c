@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Lexer of PTX text, for the parser only. Works on hostile bytes: every read is bounded by the end of the text.
+ * Lexer of PTX text, for the parser only. Works on hostile bytes: every read is bounded by the end of the
+ * text.
  */
 #include "executor/backends/cpu/ptx/ptx_lex.h"
 
@@ -24,7 +25,8 @@ static bool is_digit(int c)
 
 static bool is_name(int c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$' || c == '%';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_' || c == '$' ||
+	       c == '%';
 }
 
 static int peek(const struct ptx_lex *lx, size_t i)
@@ -109,7 +111,8 @@ static bool lex_decimal_float(struct ptx_lex *lx, struct ptx_tok *t)
 	double d;
 
 	while (is_digit(peek(lx, n)) || peek(lx, n) == '.' || peek(lx, n) == 'e' || peek(lx, n) == 'E' ||
-	       ((peek(lx, n) == '-' || peek(lx, n) == '+') && n && (lx->at[n - 1] == 'e' || lx->at[n - 1] == 'E')))
+	       ((peek(lx, n) == '-' || peek(lx, n) == '+') && n &&
+		(lx->at[n - 1] == 'e' || lx->at[n - 1] == 'E')))
 		if (++n >= sizeof(buf))
 			return false;
 	memcpy(buf, lx->at, n);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Tokens of PTX text. A dotted word (".u32", ".shared::cta") is one token; opcodes and identifiers hold no dot.
+ * Tokens of PTX text. A dotted word (".u32", ".shared::cta") is one token; opcodes and identifiers hold no
+ * dot.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_LEX_H
 #define VGPU_EXECUTOR_CPU_PTX_LEX_H

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The machine: workers and launches. The launching thread works on its own grid; pool threads join when there is enough to do.
- * In the executor; ptx_launch is called by the cpu backend's streams, ptx_machine_stop by its watchdog side.
+ * The machine: workers and launches. The launching thread works on its own grid; pool threads join when there
+ * is enough to do. In the executor; ptx_launch is called by the cpu backend's streams, ptx_machine_stop by
+ * its watchdog side.
  */
 #include "executor/backends/cpu/ptx/ptx_cta.h"
 #include "executor/backends/cpu/ptx/ptx_fiber.h"
@@ -144,7 +145,8 @@ static void run_plain(struct ptx_worker *w, bool caller)
 		if (at >= j->blocks)
 			return;
 		for (; at < end; at++)
-			if (start_failed(j, ptx_cta_start(w, 0, at)) || ptx_cta_run_plain(w->ctas[0]) == CTA_ENDED)
+			if (start_failed(j, ptx_cta_start(w, 0, at)) ||
+			    ptx_cta_run_plain(w->ctas[0]) == CTA_ENDED)
 				return;
 		if (began && end < j->blocks && (now_ns() - began) * (j->blocks - end) / end > WAKE_NS) {
 			wake_pool(j->machine, j->blocks - end);
@@ -364,7 +366,8 @@ void ptx_machine_free(struct ptx_machine *m)
 	free(m);
 }
 
-void ptx_machine_output(struct ptx_machine *m, void (*print)(void *opaque, const char *text, size_t len), void *opaque)
+void ptx_machine_output(struct ptx_machine *m, void (*print)(void *opaque, const char *text, size_t len),
+			void *opaque)
 {
 	m->print = print;
 	m->print_opaque = opaque;
@@ -386,13 +389,15 @@ static int refuse(struct ptx_fault *ret, const char *why)
 	return -EINVAL;
 }
 
-static int check_shape(const struct ptx_kernel *k, const uint32_t grid[3], const uint32_t block[3], struct ptx_fault *ret)
+static int check_shape(const struct ptx_kernel *k, const uint32_t grid[3], const uint32_t block[3],
+		       struct ptx_fault *ret)
 {
 	uint64_t threads = (uint64_t)block[0] * block[1] * block[2];
 
 	if (!grid[0] || !grid[1] || !grid[2] || grid[0] > INT32_MAX || grid[1] > 65535 || grid[2] > 65535)
 		return refuse(ret, "bad grid dimensions");
-	if (block[0] > 1024 || block[1] > 1024 || block[2] > 64 || !threads || threads > PTX_MAX_BLOCK_THREADS)
+	if (block[0] > 1024 || block[1] > 1024 || block[2] > 64 || !threads ||
+	    threads > PTX_MAX_BLOCK_THREADS)
 		return refuse(ret, "bad block dimensions");
 	if (threads > k->info.max_threads)
 		return refuse(ret, "more threads in a block than the kernel was compiled for");
@@ -401,8 +406,8 @@ static int check_shape(const struct ptx_kernel *k, const uint32_t grid[3], const
 	return 0;
 }
 
-static int fill_job(struct ptx_machine *m, struct ptx_job *j, const struct ptx_kernel *k, const uint32_t grid[3],
-		    const uint32_t block[3], uint32_t dynamic, struct ptx_fault *ret)
+static int fill_job(struct ptx_machine *m, struct ptx_job *j, const struct ptx_kernel *k,
+		    const uint32_t grid[3], const uint32_t block[3], uint32_t dynamic, struct ptx_fault *ret)
 {
 	uint64_t shared;
 	int rc = check_shape(k, grid, block, ret);
@@ -441,8 +446,9 @@ static void unlink_and_wait(struct ptx_machine *m, struct ptx_job *j)
 	pthread_mutex_unlock(&m->lock);
 }
 
-int ptx_launch(struct ptx_machine *m, const struct ptx_kernel *k, const uint32_t grid[3], const uint32_t block[3],
-	       uint32_t dynamic_shared, const void *params, size_t params_len, struct ptx_fault *ret)
+int ptx_launch(struct ptx_machine *m, const struct ptx_kernel *k, const uint32_t grid[3],
+	       const uint32_t block[3], uint32_t dynamic_shared, const void *params, size_t params_len,
+	       struct ptx_fault *ret)
 {
 	struct ptx_job job = { 0 };
 	struct ptx_worker *w;

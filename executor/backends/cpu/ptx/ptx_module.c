@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Loading of modules: parse, check, place the variables, generate and compile code, describe the kernels. In the executor,
- * called by the cpu backend for the tenant's modules.
+ * Loading of modules: parse, check, place the variables, generate and compile code, describe the kernels. In
+ * the executor, called by the cpu backend for the tenant's modules.
  */
 #include "executor/backends/cpu/ptx/codegen.h"
 #include "executor/backends/cpu/ptx/ptx_module.h"
@@ -42,7 +42,8 @@ static int write_init(const struct ptx_var *v, const struct ptx_init *i, struct 
 	uint64_t value = i->value;
 
 	if (i->var && i->var->space != SP_GLOBAL && i->var->space != SP_CONST) {
-		ptx_error_set(err, v->line, "", "'%.80s' is initialised with an address that is not constant", v->name);
+		ptx_error_set(err, v->line, "", "'%.80s' is initialised with an address that is not constant",
+			      v->name);
 		return -EINVAL;
 	}
 	if (i->var)
@@ -86,7 +87,8 @@ static int describe(struct ptx_module *m, struct ptx_kernel *k, const struct ptx
 	i->local_bytes = f->frame_deepest;
 	i->const_bytes = m->unit.const_bytes;
 	i->regs_estimate = f->n_regs < 255 ? f->n_regs : 255;
-	i->max_threads = f->maxntid && f->maxntid < PTX_MAX_BLOCK_THREADS ? f->maxntid : PTX_MAX_BLOCK_THREADS;
+	i->max_threads =
+	    f->maxntid && f->maxntid < PTX_MAX_BLOCK_THREADS ? f->maxntid : PTX_MAX_BLOCK_THREADS;
 	if (f->reqntid[0])
 		i->max_threads = f->reqntid[0] * f->reqntid[1] * f->reqntid[2];
 	memcpy(i->req_ntid, f->reqntid, sizeof(i->req_ntid));

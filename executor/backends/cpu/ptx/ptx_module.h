@@ -22,8 +22,10 @@ struct ptx_kernel {
 struct ptx_jit;
 int ptx_jit_init(void);
 int ptx_jit_verify(LLVMModuleRef mod, struct ptx_error *err);
-// Verifies, optimises and compiles; takes mod over in every case. Returns 0 or -EINVAL/-ENOMEM with err filled.
-int ptx_jit_compile(LLVMModuleRef mod, LLVMOrcThreadSafeContextRef ts, struct ptx_jit **ret, struct ptx_error *err);
+// Verifies, optimises and compiles; takes mod over in every case. Returns 0 or -EINVAL/-ENOMEM with err
+// filled.
+int ptx_jit_compile(LLVMModuleRef mod, LLVMOrcThreadSafeContextRef ts, struct ptx_jit **ret,
+		    struct ptx_error *err);
 void *ptx_jit_symbol(struct ptx_jit *j, const char *name);
 void ptx_jit_free(struct ptx_jit *j);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The instruction table. What is not in it is refused at load. Read by the parser, the emitters live in codegen_*.c.
+ * The instruction table. What is not in it is refused at load. Read by the parser, the emitters live in
+ * codegen_*.c.
  */
 #include "executor/backends/cpu/ptx/ptx_ops.h"
 #include "executor/backends/cpu/ptx/codegen.h"

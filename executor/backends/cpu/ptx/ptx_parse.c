@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Parser, module level: tokens, symbol table, directives, heads of functions. Runs in the executor on the tenant's text;
- * called by ptx_module.c. Every list, depth and size has a bound.
+ * Parser, module level: tokens, symbol table, directives, heads of functions. Runs in the executor on the
+ * tenant's text; called by ptx_module.c. Every list, depth and size has a bound.
  */
 #include "executor/backends/cpu/ptx/ptx_parse.h"
 
@@ -33,7 +33,7 @@ void ptx_parse_fail(struct ptx_parser *p, const char *fmt, ...)
 	va_end(ap);
 	snprintf(op, sizeof(op), "%.*s", p->opcode ? (int)(p->opcode_len < 47 ? p->opcode_len : 47) : 0,
 		 p->opcode ? p->opcode : "");
-	ptx_error_set(p->err, p->tok.line, op, "%s", text);
+	ptx_error_set(p->err, p->opcode ? p->opcode_line : p->tok.line, op, "%s", text);
 	longjmp(p->fail, EINVAL);
 }
 
@@ -202,7 +202,8 @@ static struct ptx_sym *sym_exact(struct ptx_parser *p, const char *name, size_t 
 	uint32_t h = hash_name(name, len);
 
 	for (struct ptx_sym *y = p->buckets[h % PTX_BUCKETS]; y; y = y->bucket_next)
-		if (y->hash == h && y->len == len && (y->kind == SYM_RANGE) == range && !memcmp(y->name, name, len))
+		if (y->hash == h && y->len == len && (y->kind == SYM_RANGE) == range &&
+		    !memcmp(y->name, name, len))
 			return y;
 	return NULL;
 }
@@ -380,8 +381,8 @@ static void parse_func_directives(struct ptx_parser *p, struct ptx_func *f)
 			ptx_advance(p);
 			ptx_expect(p, ';');
 		} else if (!ptx_accept_dot(p, "noreturn")) {
-			ptx_parse_fail(p, "unsupported directive .%.*s", (int)(p->tok.len < 40 ? p->tok.len : 40),
-				       p->tok.text);
+			ptx_parse_fail(p, "unsupported directive .%.*s",
+				       (int)(p->tok.len < 40 ? p->tok.len : 40), p->tok.text);
 		}
 	}
 }
@@ -425,7 +426,8 @@ static void parse_directive(struct ptx_parser *p)
 	bool is_extern = false;
 	enum ptx_space space;
 
-	while (ptx_is_dot(p, "visible") || ptx_is_dot(p, "extern") || ptx_is_dot(p, "weak") || ptx_is_dot(p, "common")) {
+	while (ptx_is_dot(p, "visible") || ptx_is_dot(p, "extern") || ptx_is_dot(p, "weak") ||
+	       ptx_is_dot(p, "common")) {
 		is_extern |= ptx_is_dot(p, "extern");
 		ptx_advance(p);
 	}
@@ -442,8 +444,9 @@ static void parse_directive(struct ptx_parser *p)
 	} else if (ptx_accept_dot(p, "target")) {
 		parse_target(p);
 	} else if (ptx_accept_dot(p, "address_size")) {
-		if (ptx_expect_int(p, 64) != 64)
+		if (p->tok.kind != TOK_INT || p->tok.u != 64)
 			ptx_parse_fail(p, "only .address_size 64 is supported");
+		ptx_advance(p);
 	} else if (ptx_accept_dot(p, "file")) {
 		skip_file(p);
 	} else if (ptx_accept_dot(p, "loc")) {

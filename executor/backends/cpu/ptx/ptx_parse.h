@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Parser of PTX text. One struct ptx_parser a load; errors leave by longjmp to ptx_parse, memory goes with the unit's arena.
+ * Parser of PTX text. One struct ptx_parser a load; errors leave by longjmp to ptx_parse, memory goes with
+ * the unit's arena.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_PARSE_H
 #define VGPU_EXECUTOR_CPU_PTX_PARSE_H
@@ -17,7 +18,7 @@ void ptx_unit_done(struct ptx_unit *u);
 int ptx_sema(struct ptx_unit *u, struct ptx_error *err);
 
 void ptx_error_set(struct ptx_error *err, unsigned line, const char *opcode, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5)));
 
 enum ptx_sym_kind { SYM_REG, SYM_RANGE, SYM_VAR, SYM_FUNC };
 
@@ -26,8 +27,8 @@ struct ptx_sym {
 	size_t len;
 	uint32_t hash;
 	enum ptx_sym_kind kind;
-	enum ptx_type type;   // of a range
-	uint32_t count;	      // of a range
+	enum ptx_type type; // of a range
+	uint32_t count;	    // of a range
 	void *obj;
 	struct ptx_scope *scope;
 	struct ptx_sym *bucket_next, *scope_next;
@@ -62,11 +63,13 @@ struct ptx_parser {
 	struct ptx_func *func; // whose body is parsed
 	const char *opcode;    // for error messages
 	size_t opcode_len;
+	unsigned opcode_line;
 	struct ptx_sym *buckets[PTX_BUCKETS];
 };
 
 // ptx_parse.c: tokens, symbols, the module level
-_Noreturn void ptx_parse_fail(struct ptx_parser *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void ptx_parse_fail(struct ptx_parser *p, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 void *ptx_new(struct ptx_parser *p, size_t size);
 const char *ptx_copy_name(struct ptx_parser *p, const struct ptx_tok *t);
 void ptx_advance(struct ptx_parser *p);

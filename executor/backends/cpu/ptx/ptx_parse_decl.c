@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Parser of declarations: registers, variables of every space, parameters, constant expressions and initialisers. Part of the
- * parser in the executor; hostile text, so sizes are checked before they are multiplied.
+ * Parser of declarations: registers, variables of every space, parameters, constant expressions and
+ * initialisers. Part of the parser in the executor; hostile text, so sizes are checked before they are
+ * multiplied.
  */
 #include "executor/backends/cpu/ptx/ptx_parse.h"
 
@@ -26,7 +27,8 @@ static enum ptx_type expect_type(struct ptx_parser *p)
 	enum ptx_type t = p->tok.kind == TOK_DOT ? ptx_type_find(p->tok.text, p->tok.len) : T_NONE;
 
 	if (t == T_NONE)
-		ptx_parse_fail(p, "unsupported type '%.*s'", (int)(p->tok.len < 40 ? p->tok.len : 40), p->tok.text);
+		ptx_parse_fail(p, "unsupported type '%.*s'", (int)(p->tok.len < 40 ? p->tok.len : 40),
+			       p->tok.text);
 	ptx_advance(p);
 	return t;
 }
@@ -119,7 +121,8 @@ static struct ptx_init parse_symbol_value(struct ptx_parser *p, enum ptx_type ty
 	} else if (y && y->kind == SYM_VAR) {
 		v.var = y->obj;
 	} else {
-		ptx_parse_fail(p, "unknown symbol '%.*s' in a constant", (int)(t.len < 80 ? t.len : 80), t.text);
+		ptx_parse_fail(p, "unknown symbol '%.*s' in a constant", (int)(t.len < 80 ? t.len : 80),
+			       t.text);
 	}
 	return v;
 }
@@ -408,7 +411,10 @@ void ptx_parse_vars(struct ptx_parser *p, enum ptx_space space, bool is_extern)
 	if (space == SP_REG || type == T_PRED)
 		ptx_parse_fail(p, "not allowed here");
 	do {
-		struct ptx_var *v = new_var(p, space, type, align ? align : vec > 1 ? vec * ptx_type_bits(type) / 8 : 0);
+		struct ptx_var *v = new_var(p, space, type,
+					    align     ? align
+					    : vec > 1 ? vec * ptx_type_bits(type) / 8
+						      : 0);
 
 		parse_declarator(p, v, vec, is_extern);
 	} while (ptx_accept(p, ','));

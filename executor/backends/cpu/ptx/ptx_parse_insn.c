@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Parser of function bodies: scopes, labels, instructions and their operands. Part of the parser in the executor; what an
- * instruction may carry comes from the table in ptx_ops.c.
+ * Parser of function bodies: scopes, labels, instructions and their operands. Part of the parser in the
+ * executor; what an instruction may carry comes from the table in ptx_ops.c.
  */
 #include "executor/backends/cpu/ptx/ptx_ops.h"
 #include "executor/backends/cpu/ptx/ptx_parse.h"
@@ -10,7 +10,8 @@
 
 static void parse_operand(struct ptx_parser *p, struct ptx_operand *o);
 
-static void add_label_ref(struct ptx_parser *p, const struct ptx_tok *t, struct ptx_label **where, struct ptx_insn *in)
+static void add_label_ref(struct ptx_parser *p, const struct ptx_tok *t, struct ptx_label **where,
+			  struct ptx_insn *in)
 {
 	struct ptx_label_ref *r = ptx_new(p, sizeof(*r));
 
@@ -163,7 +164,8 @@ static void parse_operand(struct ptx_parser *p, struct ptx_operand *o)
 		parse_address(p, o);
 	} else if (ptx_is_punct(p, '{')) {
 		parse_vector(p, o);
-	} else if (p->tok.kind == TOK_NAME || (ptx_is_punct(p, '!') && ptx_accept(p, '!') && (o->negate = 1))) {
+	} else if (p->tok.kind == TOK_NAME ||
+		   (ptx_is_punct(p, '!') && ptx_accept(p, '!') && (o->negate = 1))) {
 		parse_name_operand(p, o);
 		if (o->kind == OPD_VAR)
 			o->off = parse_offset(p);
@@ -322,7 +324,8 @@ static void parse_operands(struct ptx_parser *p, struct ptx_insn *in)
 	in->ops = ptx_new(p, (in->n_ops + 1) * sizeof(*ops));
 	memcpy(in->ops, ops, in->n_ops * sizeof(*ops));
 	for (uint32_t i = 0; i < in->n_ops; i++) {
-		bool wants_label = ((in->op->flags & OF_BRANCH) && i == 0) || ((in->op->flags & OF_TABLE) && i == 1);
+		bool wants_label =
+		    ((in->op->flags & OF_BRANCH) && i == 0) || ((in->op->flags & OF_TABLE) && i == 1);
 
 		if ((in->ops[i].kind == OPD_LABEL) != wants_label)
 			ptx_parse_fail(p, wants_label ? "expected a label" : "unknown symbol");
@@ -361,12 +364,17 @@ static void parse_insn(struct ptx_parser *p, const struct ptx_tok *name, struct 
 
 	p->opcode = name->text;
 	p->opcode_len = name->len;
+	p->opcode_line = name->line;
 	in->pred = pred;
 	in->pred_negate = negate;
 	in->op = ptx_op_find(name->text, name->len);
 	// For the message: the opcode with all that follows it.
-	for (size_t i = name->len; name->text + i < p->lex.end && i < 47 && strchr(".:_$abcdefghijklmnopqrstuvwxyz"
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", name->text[i]) && name->text[i]; i++)
+	for (size_t i = name->len; name->text + i < p->lex.end && i < 47 &&
+				   strchr(".:_$abcdefghijklmnopqrstuvwxyz"
+					  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+					  name->text[i]) &&
+				   name->text[i];
+	     i++)
 		p->opcode_len = i + 1;
 	if (!in->op)
 		ptx_parse_fail(p, "instruction is not supported by the cpu backend");
@@ -436,8 +444,10 @@ static void parse_label(struct ptx_parser *p, const struct ptx_tok *name)
 	l->line = name->line;
 	l->defined = true;
 	for (struct ptx_label *o = p->scope->labels; o; o = o->next)
-		if (!strcmp(o->name, l->name))
+		if (!strcmp(o->name, l->name)) {
+			p->tok.line = name->line;
 			ptx_parse_fail(p, "label '%.80s' is defined twice", l->name);
+		}
 	l->next = p->scope->labels;
 	p->scope->labels = l;
 	if (ptx_accept_dot(p, "branchtargets")) {

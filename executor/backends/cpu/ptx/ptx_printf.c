@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * printf and assert of kernels. Formats on the kernel's stack into the worker's buffer; the scheduler hands it to the sink. On
- * worker threads of the executor. Everything read here is the tenant's: addresses are checked, holes fault like any access.
+ * printf and assert of kernels. Formats on the kernel's stack into the worker's buffer; the scheduler hands
+ * it to the sink. On worker threads of the executor. Everything read here is the tenant's: addresses are
+ * checked, holes fault like any access.
  */
 #include "executor/backends/cpu/ptx/ptx_cta.h"
 #include "executor/backends/cpu/ptx/ptx_fiber.h"
@@ -94,7 +95,8 @@ static size_t clamp_piece(int n)
 static size_t format_one(const struct ptx_block *blk, const struct spec *sp, uint64_t *at, char *out)
 {
 	char fmt[32], string[MAX_PIECE / 2], num[2][12] = { "", "" };
-	bool is_float = strchr("fFeEgGaA", sp->conv), wide = is_float || sp->is_long || sp->conv == 's' || sp->conv == 'p';
+	bool is_float = strchr("fFeEgGaA", sp->conv),
+	     wide = is_float || sp->is_long || sp->conv == 's' || sp->conv == 'p';
 	uint64_t v = 0;
 	double d;
 
@@ -118,7 +120,8 @@ static size_t format_one(const struct ptx_block *blk, const struct spec *sp, uin
 	}
 	if (sp->conv == 'p')
 		return clamp_piece(snprintf(out, MAX_PIECE, fmt, (void *)(uintptr_t)v));
-	return clamp_piece(wide ? snprintf(out, MAX_PIECE, fmt, (long long)v) : snprintf(out, MAX_PIECE, fmt, (int)v));
+	return clamp_piece(wide ? snprintf(out, MAX_PIECE, fmt, (long long)v)
+				: snprintf(out, MAX_PIECE, fmt, (int)v));
 }
 
 #pragma GCC diagnostic pop
@@ -154,8 +157,8 @@ uint32_t ptx_rt_vprintf(const struct ptx_block *blk, struct ptx_fiber *self, uin
 	return count;
 }
 
-void ptx_rt_assertfail(const struct ptx_block *blk, const uint32_t *tid, uint64_t msg, uint64_t file, uint32_t line,
-		       uint64_t func)
+void ptx_rt_assertfail(const struct ptx_block *blk, const uint32_t *tid, uint64_t msg, uint64_t file,
+		       uint32_t line, uint64_t func)
 {
 	char parts[3][96], text[256];
 	uint64_t from[3] = { file, func, msg };
@@ -163,8 +166,10 @@ void ptx_rt_assertfail(const struct ptx_block *blk, const uint32_t *tid, uint64_
 
 	for (int i = 0; i < 3; i++)
 		read_string(blk, from[i], parts[i], sizeof(parts[i]));
-	n = snprintf(text, sizeof(text), "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.", parts[0],
-		     line, parts[1], blk->ctaid[0], blk->ctaid[1], blk->ctaid[2], tid[0], tid[1], tid[2], parts[2]);
+	n = snprintf(text, sizeof(text),
+		     "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.", parts[0],
+		     line, parts[1], blk->ctaid[0], blk->ctaid[1], blk->ctaid[2], tid[0], tid[1], tid[2],
+		     parts[2]);
 	if (n >= (int)sizeof(text))
 		memcpy(text + sizeof(text) - 4, "...", 4);
 	ptx_job_fault(blk->cta->worker->job, PTX_FAULT_ASSERT, 0, text);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What generated code and the engine share at run time: the layout of a running block and thread, and the helpers that
- * generated code calls. Generated code runs on a worker thread of the executor, on a stack of the engine's own.
+ * What generated code and the engine share at run time: the layout of a running block and thread, and the
+ * helpers that generated code calls. Generated code runs on a worker thread of the executor, on a stack of
+ * the engine's own.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_RT_H
 #define VGPU_EXECUTOR_CPU_PTX_RT_H
@@ -31,8 +32,8 @@ struct ptx_block {
 enum ptx_fiber_state {
 	FIBER_READY,
 	FIBER_BARRIER,
-	FIBER_WARP,	 // at a warp operation, until the lanes of its mask are there
-	FIBER_CONVERGE,	 // at activemask, until the block can do nothing else
+	FIBER_WARP,	// at a warp operation, until the lanes of its mask are there
+	FIBER_CONVERGE, // at activemask, until the block can do nothing else
 	FIBER_DONE,
 };
 
@@ -82,8 +83,8 @@ enum ptx_match_op { MATCH_ANY, MATCH_ALL };
 enum ptx_redux_op { REDUX_ADD, REDUX_MIN, REDUX_MAX, REDUX_UMIN, REDUX_UMAX, REDUX_AND, REDUX_OR, REDUX_XOR };
 
 uint32_t ptx_rt_vprintf(const struct ptx_block *blk, struct ptx_fiber *self, uint64_t fmt, uint64_t args);
-_Noreturn void ptx_rt_assertfail(const struct ptx_block *blk, const uint32_t *tid, uint64_t msg, uint64_t file,
-				 uint32_t line, uint64_t func);
+_Noreturn void ptx_rt_assertfail(const struct ptx_block *blk, const uint32_t *tid, uint64_t msg,
+				 uint64_t file, uint32_t line, uint64_t func);
 uint64_t ptx_rt_clock(void);
 uint64_t ptx_rt_globaltimer(void);
 

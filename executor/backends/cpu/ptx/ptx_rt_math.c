@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Arithmetic that LLVM has no exact operation for: directed rounding, narrow formats, the functions that the GPU approximates.
- * Called by generated code on worker threads. Approximated functions are at least as exact as the GPU documents.
+ * Arithmetic that LLVM has no exact operation for: directed rounding, narrow formats, the functions that the
+ * GPU approximates. Called by generated code on worker threads. Approximated functions are at least as exact
+ * as the GPU documents.
  */
 #include "executor/backends/cpu/ptx/ptx_rt.h"
 
@@ -14,22 +15,22 @@
 static const int fe_modes[] = { FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD };
 
 // The volatile operands keep the compiler from computing before or after the mode changes.
-#define DEFINE_ROUNDED(name, type, fma_fn, sqrt_fn)                                  \
-	type name(uint32_t op, uint32_t mode, type a, type b, type c)                \
-	{                                                                            \
-		volatile type x = a, y = b, z = c, r;                                \
-                                                                                     \
-		fesetround(fe_modes[mode & 3]);                                      \
-		switch (op) {                                                        \
-		case FOP_ADD: r = x + y; break;                                      \
-		case FOP_SUB: r = x - y; break;                                      \
-		case FOP_MUL: r = x * y; break;                                      \
-		case FOP_DIV: r = x / y; break;                                      \
-		case FOP_SQRT: r = sqrt_fn(x); break;                                \
-		default: r = fma_fn(x, y, z); break;                                 \
-		}                                                                    \
-		fesetround(FE_TONEAREST);                                            \
-		return r;                                                            \
+#define DEFINE_ROUNDED(name, type, fma_fn, sqrt_fn)                   \
+	type name(uint32_t op, uint32_t mode, type a, type b, type c) \
+	{                                                             \
+		volatile type x = a, y = b, z = c, r;                 \
+                                                                      \
+		fesetround(fe_modes[mode & 3]);                       \
+		switch (op) {                                         \
+		case FOP_ADD: r = x + y; break;                       \
+		case FOP_SUB: r = x - y; break;                       \
+		case FOP_MUL: r = x * y; break;                       \
+		case FOP_DIV: r = x / y; break;                       \
+		case FOP_SQRT: r = sqrt_fn(x); break;                 \
+		default: r = fma_fn(x, y, z); break;                  \
+		}                                                     \
+		fesetround(FE_TONEAREST);                             \
+		return r;                                             \
 	}
 
 DEFINE_ROUNDED(ptx_rt_round_f32, float, fmaf, sqrtf)
@@ -90,9 +91,9 @@ struct format {
 	int most;     // largest exponent
 };
 
-static const struct format formats[] = { [NARROW_F16] = { 10, -14, 15 },
-					 [NARROW_BF16] = { 7, -126, 127 },
-					 [NARROW_TF32] = { 10, -126, 127 } };
+static const struct format formats[] = {
+	[NARROW_F16] = { 10, -14, 15 }, [NARROW_BF16] = { 7, -126, 127 }, [NARROW_TF32] = { 10, -126, 127 }
+};
 
 static bool round_up(uint32_t mode, bool neg, double whole, double rest)
 {
@@ -120,7 +121,8 @@ static uint32_t narrow_magnitude(const struct format *f, uint32_t mode, bool neg
 		e = f->most + 1;
 	scaled = scalbn(mag, f->mantissa - e); // in [0, 2^(mantissa + 1))
 	if (e > f->most) {
-		bool to_inf = mode == ROUND_RN || mode == ROUND_RNA || (mode == ROUND_RP && !neg) || (mode == ROUND_RM && neg);
+		bool to_inf = mode == ROUND_RN || mode == ROUND_RNA || (mode == ROUND_RP && !neg) ||
+			      (mode == ROUND_RM && neg);
 
 		return ((uint32_t)(f->most - f->least + 2) << f->mantissa) - (to_inf ? 0 : 1);
 	}
@@ -202,9 +204,9 @@ static float half_value(uint32_t format, uint16_t h)
 		memcpy(&f, &w, 4);
 		return f;
 	}
-	f = (h >> 10 & 31) == 31 ? (h & 1023 ? NAN : INFINITY) :
-	    (h >> 10 & 31)	 ? scalbnf((float)(1024 + (h & 1023)), (h >> 10 & 31) - 25) :
-				   scalbnf((float)(h & 1023), -24);
+	f = (h >> 10 & 31) == 31 ? (h & 1023 ? NAN : INFINITY)
+	    : (h >> 10 & 31)	 ? scalbnf((float)(1024 + (h & 1023)), (h >> 10 & 31) - 25)
+				 : scalbnf((float)(h & 1023), -24);
 	return h >> 15 ? -f : f;
 }
 
@@ -234,7 +236,8 @@ uint32_t ptx_rt_atomic_half(uint64_t addr, uint32_t value, uint32_t n, uint32_t 
 
 static atomic_flag wide_lock = ATOMIC_FLAG_INIT;
 
-// Exchange (op 0) or compare and exchange (op 1) of 16 bytes. One at a time: no other access of 16 bytes is atomic.
+// Exchange (op 0) or compare and exchange (op 1) of 16 bytes. One at a time: no other access of 16 bytes is
+// atomic.
 void ptx_rt_cas128(uint64_t addr, const uint64_t *cmp, const uint64_t *val, uint64_t *old, uint32_t op)
 {
 	volatile uint64_t *p = (volatile uint64_t *)(uintptr_t)addr;

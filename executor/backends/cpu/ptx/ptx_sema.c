@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Second pass over a parsed module: frames of local memory, shared memory layout, and what each function needs through its
- * callees. Runs in the executor between parser and code generator.
+ * Second pass over a parsed module: frames of local memory, shared memory layout, and what each function
+ * needs through its callees. Runs in the executor between parser and code generator.
  */
 #include "executor/backends/cpu/ptx/ptx_parse.h"
 #include "executor/backends/cpu/ptx/ptx_sema.h"
@@ -44,8 +44,8 @@ static int layout_frame(struct sema *s, struct ptx_func *f)
 		v->addr = at;
 		at += v->size;
 		if (v->align > 1024 || at > PTX_MAX_LOCAL) {
-			ptx_error_set(s->err, v->line, "", "local memory of '%.80s' exceeds %u bytes", f->name,
-				      PTX_MAX_LOCAL);
+			ptx_error_set(s->err, v->line, "", "local memory of '%.80s' exceeds %u bytes",
+				      f->name, PTX_MAX_LOCAL);
 			return -EINVAL;
 		}
 	}
@@ -99,8 +99,8 @@ static int layout_shared(struct sema *s)
 			continue;
 		at = ptx_layout_shared(s->u, f);
 		if (at > PTX_MAX_SHARED) {
-			ptx_error_set(s->err, f->line, "", "shared memory of '%.80s' exceeds %u bytes", f->name,
-				      PTX_MAX_SHARED);
+			ptx_error_set(s->err, f->line, "", "shared memory of '%.80s' exceeds %u bytes",
+				      f->name, PTX_MAX_SHARED);
 			return -EINVAL;
 		}
 		f->shared_bytes = at;
@@ -116,7 +116,8 @@ static int check_extern(struct sema *s, const struct ptx_func *f)
 		return 0;
 	for (size_t i = 0; i < sizeof(heap) / sizeof(heap[0]); i++)
 		if (!strcmp(f->name, heap[i])) {
-			ptx_error_set(s->err, f->line, "call", "device-side heap ('%s') is not supported", f->name);
+			ptx_error_set(s->err, f->line, "call", "device-side heap ('%s') is not supported",
+				      f->name);
 			return -EINVAL;
 		}
 	ptx_error_set(s->err, f->line, "call", "unresolved extern function '%.80s'", f->name);
@@ -234,7 +235,8 @@ static int check_param_bytes(struct sema *s, struct ptx_func *f)
 		at += v->size;
 	}
 	if (f->n_rets || at > PTX_MAX_PARAMS) {
-		ptx_error_set(s->err, f->line, "", "parameters of '%.80s' exceed %u bytes", f->name, PTX_MAX_PARAMS);
+		ptx_error_set(s->err, f->line, "", "parameters of '%.80s' exceed %u bytes", f->name,
+			      PTX_MAX_PARAMS);
 		return -EINVAL;
 	}
 	return 0;

@@ -11,7 +11,8 @@
 enum ptx_builtin { PTX_BUILTIN_NONE, PTX_BUILTIN_VPRINTF, PTX_BUILTIN_ASSERTFAIL };
 enum ptx_builtin ptx_builtin_of(const struct ptx_func *f);
 
-// Gives the shared variables of an entry their offsets (they may differ from entry to entry); returns the bytes.
+// Gives the shared variables of an entry their offsets (they may differ from entry to entry); returns the
+// bytes.
 uint64_t ptx_layout_shared(const struct ptx_unit *u, struct ptx_func *f);
 
 // Whether the threads of a block must be resumable: they meet, leave from inside a .func, or poll memory.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Operations of a warp: the lanes named in a mask meet, the last one computes for all. On a worker thread of the executor,
- * called by generated code.
+ * Operations of a warp: the lanes named in a mask meet, the last one computes for all. On a worker thread of
+ * the executor, called by generated code.
  */
 #include "executor/backends/cpu/ptx/ptx_cta.h"
 
@@ -51,9 +51,9 @@ static void vote(struct ptx_fiber *warp, uint32_t in)
 		if (!(in >> i & 1))
 			continue;
 		warp[i].result = ballot;
-		warp[i].pred_out = warp[i].op == VOTE_ALL ? ballot == in :
-				   warp[i].op == VOTE_ANY ? ballot != 0 :
-							    ballot == 0 || ballot == in;
+		warp[i].pred_out = warp[i].op == VOTE_ALL   ? ballot == in
+				   : warp[i].op == VOTE_ANY ? ballot != 0
+							    : ballot == 0 || ballot == in;
 	}
 }
 
@@ -127,35 +127,38 @@ static void compute(struct ptx_fiber *warp, uint32_t in)
 	}
 }
 
-// Completes what it can of the warp; self is not queued but goes on by itself.
+// Completes the operation that lane i of the warp is at, if all its lanes are; self is not queued but goes on
+// by itself.
 static bool complete(struct ptx_cta *c, uint32_t lin, const struct ptx_fiber *self)
 {
-	uint32_t n;
+	uint32_t n, in;
 	struct ptx_fiber *warp = warp_of(c, lin, &n);
-	bool any = false;
 
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t in = warp[i].state == FIBER_WARP ? gathered(warp, n, i) : 0;
+	in = gathered(warp, n, lin % 32);
+	if (!in)
+		return false;
+	compute(warp, in);
+	c->waiting[lin / 32] &= ~in;
+	for (uint32_t left = in; left; left &= left - 1) {
+		struct ptx_fiber *f = &warp[__builtin_ctz(left)];
 
-		if (!in)
-			continue;
-		compute(warp, in);
-		for (uint32_t k = 0; k < n; k++) {
-			if (!(in >> k & 1))
-				continue;
-			if (&warp[k] == self)
-				warp[k].state = FIBER_READY;
-			else
-				ptx_cta_ready(c, &warp[k]);
-		}
-		any = true;
+		if (f == self)
+			f->state = FIBER_READY;
+		else
+			ptx_cta_ready(c, f);
 	}
-	return any;
+	return true;
 }
 
 bool ptx_warp_complete(struct ptx_cta *c, uint32_t lin)
 {
-	return complete(c, lin, NULL);
+	uint32_t first = lin & ~31u;
+	bool any = false;
+
+	for (uint32_t left = c->waiting[lin / 32]; left; left &= left - 1)
+		if (c->waiting[lin / 32] >> __builtin_ctz(left) & 1)
+			any |= complete(c, first + __builtin_ctz(left), NULL);
+	return any;
 }
 
 uint64_t ptx_rt_warp(const struct ptx_block *blk, struct ptx_fiber *self, uint32_t kind_op, uint32_t mask,
@@ -165,6 +168,7 @@ uint64_t ptx_rt_warp(const struct ptx_block *blk, struct ptx_fiber *self, uint32
 
 	self->kind = kind_op & 255;
 	self->op = kind_op >> 8;
+	mask |= 1u << self->lin % 32; // a lane that leaves itself out would be woken while it runs
 	self->mask = mask;
 	self->value = value;
 	self->b = b;
@@ -177,8 +181,10 @@ uint64_t ptx_rt_warp(const struct ptx_block *blk, struct ptx_fiber *self, uint32
 		return self->result;
 	}
 	self->state = FIBER_WARP;
-	complete(cta, self->lin, self);
-	if (self->state == FIBER_WARP)
+	cta->waiting[self->lin / 32] |= 1u << self->lin % 32;
+	mask &= cta->alive[self->lin / 32];
+	// The cheap question first: are all lanes of the mask at some operation?
+	if ((cta->waiting[self->lin / 32] & mask) != mask || !complete(cta, self->lin, self))
 		ptx_cta_block(cta, self);
 	return (self->result & UINT32_MAX) | (uint64_t)self->pred_out << 32;
 }

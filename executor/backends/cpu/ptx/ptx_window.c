@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Owner of the engine's address window: reserves it and the gaps between the windows, hands out slots to workers. In the
- * executor; called by ptx_machine.c and ptx_cta.c from any thread.
+ * Owner of the engine's address window: reserves it and the gaps between the windows, hands out slots to
+ * workers. In the executor; called by ptx_machine.c and ptx_cta.c from any thread.
  */
 #include "executor/backends/cpu/ptx/ptx_window.h"
 
@@ -20,8 +20,8 @@ static uint64_t used[(PTX_SLOTS + 63) / 64];
 static int reserve(uint64_t from, uint64_t to)
 {
 	void *want = (void *)(uintptr_t)from;
-	void *got = mmap(want, to - from, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-			 -1, 0);
+	void *got = mmap(want, to - from, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (got == MAP_FAILED)
 		return -errno;

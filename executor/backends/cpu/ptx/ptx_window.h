@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The engine's part of the address space. Kernels may reach [PTX_REACH_LO, PTX_REACH_HI): the three windows and the gaps
- * between them, which the engine keeps reserved without access, so that one comparison checks an address.
+ * The engine's part of the address space. Kernels may reach [PTX_REACH_LO, PTX_REACH_HI): the three windows
+ * and the gaps between them, which the engine keeps reserved without access, so that one comparison checks an
+ * address.
  *
  * The first 4 GiB of the engine's window are left out: the address sanitizer's shadow memory ends there.
  */

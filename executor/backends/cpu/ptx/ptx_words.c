@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Look-up of types and modifier words by spelling. Pure tables, used by the parser and the code generator in the executor.
+ * Look-up of types and modifier words by spelling. Pure tables, used by the parser and the code generator in
+ * the executor.
  */
 #include "executor/backends/cpu/ptx/ptx_words.h"
 

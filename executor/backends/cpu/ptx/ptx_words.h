@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Types and the dotted words ("modifiers") that may follow an opcode. A word belongs to classes; each instruction names the
- * classes that it accepts, so a modifier that its emitter does not know is refused at load instead of being ignored.
+ * Types and the dotted words ("modifiers") that may follow an opcode. A word belongs to classes; each
+ * instruction names the classes that it accepts, so a modifier that its emitter does not know is refused at
+ * load instead of being ignored.
  */
 #ifndef VGPU_EXECUTOR_CPU_PTX_WORDS_H
 #define VGPU_EXECUTOR_CPU_PTX_WORDS_H
@@ -77,137 +78,137 @@ enum ptx_word_class {
 };
 
 // X(identifier, spelling, classes)
-#define PTX_WORDS(X)                                      \
-	X(rn, "rn", K_RND)                                \
-	X(rz, "rz", K_RND)                                \
-	X(rm, "rm", K_RND)                                \
-	X(rp, "rp", K_RND)                                \
-	X(rna, "rna", K_RND)                              \
-	X(rni, "rni", K_IRND)                             \
-	X(rzi, "rzi", K_IRND)                             \
-	X(rmi, "rmi", K_IRND)                             \
-	X(rpi, "rpi", K_IRND)                             \
-	X(ftz, "ftz", K_FTZ)                              \
-	X(sat, "sat", K_SAT)                              \
-	X(satfinite, "satfinite", K_SAT)                  \
-	X(approx, "approx", K_APX)                        \
-	X(full, "full", K_APX)                            \
-	X(eq, "eq", K_CMP)                                \
-	X(ne, "ne", K_CMP)                                \
-	X(lt, "lt", K_CMP)                                \
-	X(le, "le", K_CMP)                                \
-	X(gt, "gt", K_CMP)                                \
-	X(ge, "ge", K_CMP)                                \
-	X(ls, "ls", K_CMP)                                \
-	X(hs, "hs", K_CMP)                                \
-	X(equ, "equ", K_CMP)                              \
-	X(neu, "neu", K_CMP)                              \
-	X(ltu, "ltu", K_CMP)                              \
-	X(leu, "leu", K_CMP)                              \
-	X(gtu, "gtu", K_CMP)                              \
-	X(geu, "geu", K_CMP)                              \
-	X(num, "num", K_CMP)                              \
-	X(nan, "nan", K_CMP)                              \
-	X(and, "and", K_BOOL | K_ATOM | K_SYNC)           \
-	X(or, "or", K_BOOL | K_ATOM | K_SYNC)             \
-	X(xor, "xor", K_BOOL | K_ATOM | K_SYNC)           \
-	X(hi, "hi", K_HLW | K_CMP)                        \
-	X(lo, "lo", K_HLW | K_CMP)                        \
-	X(wide, "wide", K_HLW)                            \
-	X(cc, "cc", K_CC)                                 \
-	X(global, "global", K_SPACE)                      \
-	X(shared, "shared", K_SPACE)                      \
-	X(shared_cta, "shared::cta", K_SPACE)             \
-	X(local, "local", K_SPACE)                        \
-	X(constant, "const", K_SPACE)                     \
-	X(param, "param", K_SPACE)                        \
-	X(param_entry, "param::entry", K_SPACE)           \
-	X(param_func, "param::func", K_SPACE)             \
-	X(ca, "ca", K_CACHE | K_COPY)                     \
-	X(cg, "cg", K_CACHE | K_COPY)                     \
-	X(cs, "cs", K_CACHE)                              \
-	X(lu, "lu", K_CACHE)                              \
-	X(cv, "cv", K_CACHE)                              \
-	X(wb, "wb", K_CACHE)                              \
-	X(wt, "wt", K_CACHE)                              \
-	X(nc, "nc", K_CACHE)                              \
-	X(L1, "L1", K_CACHE)                              \
-	X(L2, "L2", K_CACHE)                              \
-	X(L1_no_allocate, "L1::no_allocate", K_CACHE)     \
-	X(L1_evict_last, "L1::evict_last", K_CACHE)       \
-	X(L1_evict_first, "L1::evict_first", K_CACHE)     \
-	X(L1_evict_normal, "L1::evict_normal", K_CACHE)   \
-	X(L1_evict_unch, "L1::evict_unchanged", K_CACHE)  \
-	X(L2_evict_last, "L2::evict_last", K_CACHE)       \
-	X(L2_evict_first, "L2::evict_first", K_CACHE)     \
-	X(L2_evict_normal, "L2::evict_normal", K_CACHE)   \
-	X(L2_64B, "L2::64B", K_CACHE | K_COPY)            \
-	X(L2_128B, "L2::128B", K_CACHE | K_COPY)          \
-	X(L2_256B, "L2::256B", K_CACHE | K_COPY)          \
-	X(weak, "weak", K_ORDER)                          \
-	X(relaxed, "relaxed", K_ORDER)                    \
-	X(acquire, "acquire", K_ORDER)                    \
-	X(release, "release", K_ORDER)                    \
-	X(acq_rel, "acq_rel", K_ORDER)                    \
-	X(sc, "sc", K_ORDER)                              \
-	X(volat, "volatile", K_ORDER)                     \
-	X(mmio, "mmio", K_ORDER)                          \
-	X(cta, "cta", K_SCOPE)                            \
-	X(cluster, "cluster", K_SCOPE)                    \
-	X(gpu, "gpu", K_SCOPE)                            \
-	X(gl, "gl", K_SCOPE)                              \
-	X(sys, "sys", K_SCOPE)                            \
-	X(v2, "v2", K_VEC)                                \
-	X(v4, "v4", K_VEC)                                \
-	X(uni, "uni", K_UNI | K_VOTE)                     \
-	X(to, "to", K_TO)                                 \
-	X(add, "add", K_ATOM)                             \
-	X(exch, "exch", K_ATOM)                           \
-	X(cas, "cas", K_ATOM)                             \
-	X(inc, "inc", K_ATOM)                             \
-	X(dec, "dec", K_ATOM)                             \
-	X(min, "min", K_ATOM)                             \
-	X(max, "max", K_ATOM)                             \
-	X(noftz, "noftz", K_ATOM)                         \
-	X(up, "up", K_SHFL)                               \
-	X(down, "down", K_SHFL)                           \
-	X(bfly, "bfly", K_SHFL)                           \
-	X(idx, "idx", K_SHFL)                             \
-	X(all, "all", K_VOTE | K_COPY)                    \
-	X(any, "any", K_VOTE)                             \
-	X(ballot, "ballot", K_VOTE)                       \
-	X(wrap, "wrap", K_WC)                             \
-	X(clamp, "clamp", K_WC)                           \
-	X(l, "l", K_WC)                                   \
-	X(r, "r", K_WC)                                   \
-	X(f4e, "f4e", K_PRMT)                             \
-	X(b4e, "b4e", K_PRMT)                             \
-	X(rc8, "rc8", K_PRMT)                             \
-	X(ecl, "ecl", K_PRMT)                             \
-	X(ecr, "ecr", K_PRMT)                             \
-	X(rc16, "rc16", K_PRMT)                           \
-	X(finite, "finite", K_TESTP)                      \
-	X(infinite, "infinite", K_TESTP)                  \
-	X(number, "number", K_TESTP)                      \
-	X(notanumber, "notanumber", K_TESTP)              \
-	X(normal, "normal", K_TESTP)                      \
-	X(subnormal, "subnormal", K_TESTP)                \
-	X(sync, "sync", K_SYNC)                           \
-	X(arrive, "arrive", K_SYNC)                       \
-	X(red, "red", K_SYNC)                             \
-	X(warp, "warp", K_SYNC)                           \
-	X(aligned, "aligned", K_SYNC)                     \
-	X(popc, "popc", K_SYNC)                           \
-	X(NaN, "NaN", K_NAN)                              \
-	X(relu, "relu", K_RELU)                           \
-	X(shiftamt, "shiftamt", K_AMT)                    \
+#define PTX_WORDS(X)                                       \
+	X(rn, "rn", K_RND)                                 \
+	X(rz, "rz", K_RND)                                 \
+	X(rm, "rm", K_RND)                                 \
+	X(rp, "rp", K_RND)                                 \
+	X(rna, "rna", K_RND)                               \
+	X(rni, "rni", K_IRND)                              \
+	X(rzi, "rzi", K_IRND)                              \
+	X(rmi, "rmi", K_IRND)                              \
+	X(rpi, "rpi", K_IRND)                              \
+	X(ftz, "ftz", K_FTZ)                               \
+	X(sat, "sat", K_SAT)                               \
+	X(satfinite, "satfinite", K_SAT)                   \
+	X(approx, "approx", K_APX)                         \
+	X(full, "full", K_APX)                             \
+	X(eq, "eq", K_CMP)                                 \
+	X(ne, "ne", K_CMP)                                 \
+	X(lt, "lt", K_CMP)                                 \
+	X(le, "le", K_CMP)                                 \
+	X(gt, "gt", K_CMP)                                 \
+	X(ge, "ge", K_CMP)                                 \
+	X(ls, "ls", K_CMP)                                 \
+	X(hs, "hs", K_CMP)                                 \
+	X(equ, "equ", K_CMP)                               \
+	X(neu, "neu", K_CMP)                               \
+	X(ltu, "ltu", K_CMP)                               \
+	X(leu, "leu", K_CMP)                               \
+	X(gtu, "gtu", K_CMP)                               \
+	X(geu, "geu", K_CMP)                               \
+	X(num, "num", K_CMP)                               \
+	X(nan, "nan", K_CMP)                               \
+	X(and, "and", K_BOOL | K_ATOM | K_SYNC)            \
+	X(or, "or", K_BOOL | K_ATOM | K_SYNC)              \
+	X(xor, "xor", K_BOOL | K_ATOM | K_SYNC)            \
+	X(hi, "hi", K_HLW | K_CMP)                         \
+	X(lo, "lo", K_HLW | K_CMP)                         \
+	X(wide, "wide", K_HLW)                             \
+	X(cc, "cc", K_CC)                                  \
+	X(global, "global", K_SPACE)                       \
+	X(shared, "shared", K_SPACE)                       \
+	X(shared_cta, "shared::cta", K_SPACE)              \
+	X(local, "local", K_SPACE)                         \
+	X(constant, "const", K_SPACE)                      \
+	X(param, "param", K_SPACE)                         \
+	X(param_entry, "param::entry", K_SPACE)            \
+	X(param_func, "param::func", K_SPACE)              \
+	X(ca, "ca", K_CACHE | K_COPY)                      \
+	X(cg, "cg", K_CACHE | K_COPY)                      \
+	X(cs, "cs", K_CACHE)                               \
+	X(lu, "lu", K_CACHE)                               \
+	X(cv, "cv", K_CACHE)                               \
+	X(wb, "wb", K_CACHE)                               \
+	X(wt, "wt", K_CACHE)                               \
+	X(nc, "nc", K_CACHE)                               \
+	X(L1, "L1", K_CACHE)                               \
+	X(L2, "L2", K_CACHE)                               \
+	X(L1_no_allocate, "L1::no_allocate", K_CACHE)      \
+	X(L1_evict_last, "L1::evict_last", K_CACHE)        \
+	X(L1_evict_first, "L1::evict_first", K_CACHE)      \
+	X(L1_evict_normal, "L1::evict_normal", K_CACHE)    \
+	X(L1_evict_unch, "L1::evict_unchanged", K_CACHE)   \
+	X(L2_evict_last, "L2::evict_last", K_CACHE)        \
+	X(L2_evict_first, "L2::evict_first", K_CACHE)      \
+	X(L2_evict_normal, "L2::evict_normal", K_CACHE)    \
+	X(L2_64B, "L2::64B", K_CACHE | K_COPY)             \
+	X(L2_128B, "L2::128B", K_CACHE | K_COPY)           \
+	X(L2_256B, "L2::256B", K_CACHE | K_COPY)           \
+	X(weak, "weak", K_ORDER)                           \
+	X(relaxed, "relaxed", K_ORDER)                     \
+	X(acquire, "acquire", K_ORDER)                     \
+	X(release, "release", K_ORDER)                     \
+	X(acq_rel, "acq_rel", K_ORDER)                     \
+	X(sc, "sc", K_ORDER)                               \
+	X(volat, "volatile", K_ORDER)                      \
+	X(mmio, "mmio", K_ORDER)                           \
+	X(cta, "cta", K_SCOPE)                             \
+	X(cluster, "cluster", K_SCOPE)                     \
+	X(gpu, "gpu", K_SCOPE)                             \
+	X(gl, "gl", K_SCOPE)                               \
+	X(sys, "sys", K_SCOPE)                             \
+	X(v2, "v2", K_VEC)                                 \
+	X(v4, "v4", K_VEC)                                 \
+	X(uni, "uni", K_UNI | K_VOTE)                      \
+	X(to, "to", K_TO)                                  \
+	X(add, "add", K_ATOM)                              \
+	X(exch, "exch", K_ATOM)                            \
+	X(cas, "cas", K_ATOM)                              \
+	X(inc, "inc", K_ATOM)                              \
+	X(dec, "dec", K_ATOM)                              \
+	X(min, "min", K_ATOM)                              \
+	X(max, "max", K_ATOM)                              \
+	X(noftz, "noftz", K_ATOM)                          \
+	X(up, "up", K_SHFL)                                \
+	X(down, "down", K_SHFL)                            \
+	X(bfly, "bfly", K_SHFL)                            \
+	X(idx, "idx", K_SHFL)                              \
+	X(all, "all", K_VOTE | K_COPY)                     \
+	X(any, "any", K_VOTE)                              \
+	X(ballot, "ballot", K_VOTE)                        \
+	X(wrap, "wrap", K_WC)                              \
+	X(clamp, "clamp", K_WC)                            \
+	X(l, "l", K_WC)                                    \
+	X(r, "r", K_WC)                                    \
+	X(f4e, "f4e", K_PRMT)                              \
+	X(b4e, "b4e", K_PRMT)                              \
+	X(rc8, "rc8", K_PRMT)                              \
+	X(ecl, "ecl", K_PRMT)                              \
+	X(ecr, "ecr", K_PRMT)                              \
+	X(rc16, "rc16", K_PRMT)                            \
+	X(finite, "finite", K_TESTP)                       \
+	X(infinite, "infinite", K_TESTP)                   \
+	X(number, "number", K_TESTP)                       \
+	X(notanumber, "notanumber", K_TESTP)               \
+	X(normal, "normal", K_TESTP)                       \
+	X(subnormal, "subnormal", K_TESTP)                 \
+	X(sync, "sync", K_SYNC)                            \
+	X(arrive, "arrive", K_SYNC)                        \
+	X(red, "red", K_SYNC)                              \
+	X(warp, "warp", K_SYNC)                            \
+	X(aligned, "aligned", K_SYNC)                      \
+	X(popc, "popc", K_SYNC)                            \
+	X(NaN, "NaN", K_NAN)                               \
+	X(relu, "relu", K_RELU)                            \
+	X(shiftamt, "shiftamt", K_AMT)                     \
 	X(launch_dependents, "launch_dependents", K_FENCE) \
-	X(wait, "wait", K_FENCE)                          \
-	X(proxy, "proxy", K_FENCE)                        \
-	X(alias, "alias", K_FENCE)                        \
-	X(async, "async", K_COPY)                         \
-	X(commit_group, "commit_group", K_COPY)           \
-	X(wait_group, "wait_group", K_COPY)               \
+	X(wait, "wait", K_FENCE)                           \
+	X(proxy, "proxy", K_FENCE)                         \
+	X(alias, "alias", K_FENCE)                         \
+	X(async, "async", K_COPY)                          \
+	X(commit_group, "commit_group", K_COPY)            \
+	X(wait_group, "wait_group", K_COPY)                \
 	X(wait_all, "wait_all", K_COPY)
 
 enum ptx_word {
@@ -215,7 +216,7 @@ enum ptx_word {
 #define X(id, text, classes) W_##id,
 	PTX_WORDS(X)
 #undef X
-	W_COUNT
+	    W_COUNT
 };
 
 enum ptx_word ptx_word_find(const char *s, size_t n);
