@@ -257,7 +257,7 @@ int loop_run(struct loop *l, const char **why)
 			return r;
 		if (r)
 			l->active_ns = now;
-		rest = rest_ns(l, now, stall, wake);
+		rest = r ? 0 : rest_ns(l, now, stall, wake); // what completed may be what the next record waits for
 		if (rest) {
 			r = sleep_ring(l, rest, stall);
 			if (r > 0 && stall == STALL_EMPTY)

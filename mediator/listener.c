@@ -30,10 +30,8 @@ static void refuse_one(struct listener *l)
 
 	close_fd(&m->spare_fd);
 	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd >= 0) {
+	if (fd >= 0)
 		session_refuse(fd, LINK_E_LIMIT, "the mediator is out of file descriptors (RLIMIT_NOFILE)");
-		close(fd);
-	}
 	m->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	complain("out of file descriptors: a connection was refused");
 }

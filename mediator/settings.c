@@ -81,7 +81,7 @@ static bool is_word_of(const char *words, const char *value)
 	size_t n = strlen(value);
 
 	for (const char *p = words; p; p = strchr(p, '|'), p = p ? p + 1 : NULL) {
-		if (n && strncmp(p, value, n) == 0 && (p[n] == '|' || !p[n]))
+		if (strcspn(p, "|") == n && memcmp(p, value, n) == 0)
 			return true;
 	}
 	return false;
@@ -163,6 +163,8 @@ int settings_set_word(struct settings *s, const char *word, char *error, size_t 
 
 struct reading {
 	struct settings *settings;
+	FILE *file;
+	int line, error_line;
 	bool seen[N_SETTINGS];
 	char error[400]; // the first one
 };
@@ -174,6 +176,11 @@ static int read_one(void *user, const char *section, const char *name, const cha
 
 	if (r->error[0])
 		return 0;
+	r->error_line = r->line;
+	if (!section[0]) {
+		snprintf(r->error, sizeof(r->error), "'%.60s' stands before any [section]", name);
+		return 0;
+	}
 	if (settings_set(r->settings, section, name, value ? value : "", r->error, sizeof(r->error)) < 0)
 		return 0;
 	t = find(section, name);
@@ -183,6 +190,15 @@ static int read_one(void *user, const char *section, const char *name, const cha
 	}
 	r->seen[t - table] = true;
 	return 1;
+}
+
+// inih asks for each line here, so the handler knows where it is.
+static char *next_line(char *line, int room, void *user)
+{
+	struct reading *r = user;
+
+	r->line++;
+	return fgets(line, room, r->file);
 }
 
 int settings_read_file(struct settings *s, const char *path, char *error, size_t error_bytes)
@@ -197,13 +213,15 @@ int settings_read_file(struct settings *s, const char *path, char *error, size_t
 		snprintf(error, error_bytes, "%s: %s", path, strerror(saved));
 		return -saved;
 	}
-	line = ini_parse_file(f, read_one, &r);
+	r.file = f;
+	line = ini_parse_stream(next_line, &r, read_one, &r);
 	fclose(f);
 	if (!line)
 		return 0;
 	snprintf(error, error_bytes, "%s:%d: %s", path, line > 0 ? line : 0,
-		 r.error[0] ? r.error
-			    : "not an INI line (section in brackets, key = value, at most 199 bytes)");
+		 r.error[0] && r.error_line == line
+		     ? r.error
+		     : "not an INI line (section in brackets, key = value, at most 199 bytes)");
 	return -EINVAL;
 }
 

@@ -20,14 +20,18 @@
 
 #include "common/cleanup.h"
 
-#define LINK_FD	    3
-#define FIRST_SPARE 10 // above every fd that the child puts in place
+#define LINK_FD 3
 
 static struct rlimit files_at_start;
 static bool files_known;
 
 void spawn_init(void)
 {
+	// A daemon may be started without stdio; nothing else may get those numbers.
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			_exit(1);
+	}
 	files_known = getrlimit(RLIMIT_NOFILE, &files_at_start) == 0;
 }
 
@@ -51,18 +55,14 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-// stdio, link and nothing else. The sources may be any numbers: they move out of the way first.
+// stdio, link and nothing else. The sources are above 2 (spawn_init), so no step overwrites one that is still
+// needed, and none needs a fd more than there are: the mediator may be out of them.
 static int place_fds(int null_fd, int output_fd, int link_fd)
 {
-	int from[3] = { null_fd, output_fd, link_fd };
-
-	for (int i = 0; i < 3; i++) {
-		from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, FIRST_SPARE);
-		if (from[i] < 0)
-			return -1;
-	}
-	if (dup2(from[0], STDIN_FILENO) < 0 || dup2(from[1], STDOUT_FILENO) < 0 ||
-	    dup2(from[1], STDERR_FILENO) < 0 || dup2(from[2], LINK_FD) < 0)
+	if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(output_fd, STDOUT_FILENO) < 0 ||
+	    dup2(output_fd, STDERR_FILENO) < 0)
+		return -1;
+	if (link_fd == LINK_FD ? fcntl(link_fd, F_SETFD, 0) < 0 : dup2(link_fd, LINK_FD) < 0)
 		return -1;
 	return (int)syscall(SYS_close_range, LINK_FD + 1u, ~0u, 0u);
 }

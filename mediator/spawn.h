@@ -18,7 +18,8 @@ struct spawned {
 	int output_fd; // what it writes to stdout and stderr, non-blocking
 };
 
-// Remembers this process's limits as they were before it raised its own; once, at the start of main.
+// Sees to it that fds 0 to 2 are open, and remembers this process's limits as they were before it raised its
+// own; first thing in main.
 void spawn_init(void);
 
 // argv: NULL-terminated, argv[0] is the path. The child gets: fd 0 /dev/null, 1 and 2 a pipe to us, 3 the

@@ -85,6 +85,9 @@ int vgpu_arena_get(struct vgpu_client *c, uint64_t bytes, struct vgpu_chunk *ret
 // with a fence must have pushed, or be about to push, the fence record: arena_get waits for it.
 void vgpu_arena_put(struct vgpu_client *c, const struct vgpu_chunk *chunk, uint32_t slot, uint64_t value);
 
+// memcpy for the program's side of large copies: shares the work with helper threads where processors are many.
+void vgpu_copy_bytes(void *dst, const void *src, size_t bytes);
+
 // ---- host window (pinned memory) ----
 
 // Page-aligned piece of the host window behind the arena, both sides' memory, not yet registered with the GPU

@@ -13,6 +13,12 @@
 #include "guest/client/client_internal.h"
 
 #define PAGE 4096ull
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 // Linux 5.14
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 // Linux 6.1
+#endif
 
 int window_init(struct vgpu_client *c)
 {
@@ -176,6 +182,17 @@ void *vgpu_window_alloc(struct vgpu_client *c, uint64_t bytes)
 
 	if (!bytes || bytes > c->geometry.host_window_bytes || take(c, whole_pages(bytes), &offset))
 		return NULL;
+	// Pinned memory is all touched anyway. Here a full host says so, instead of a SIGBUS later; and pages that
+	// are there can be joined to huge ones, which makes the GPU's copies faster. A kernel before 6.1 cannot.
+	if (bytes >= VGPU_MIB(2)) {
+		uint64_t whole = bytes & ~(VGPU_MIB(2) - 1);
+
+		if (madvise(c->window + offset, whole, MADV_POPULATE_WRITE) < 0 && errno == ENOMEM) {
+			give(c, offset, whole_pages(bytes));
+			return NULL;
+		}
+		madvise(c->window + offset, whole, MADV_COLLAPSE);
+	}
 	return c->window + offset;
 }
 

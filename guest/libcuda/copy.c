@@ -12,7 +12,8 @@
 
 #define WRITE_MAX  16384u		// bytes that travel in a record
 #define STAGED_MAX (64u << 10)		// a synchronous copy of this much returns once staged
-#define PIECE	   (VGPU_CHUNK_MAX / 4) // so that filling one piece overlaps the copy of another
+#define PIECE	   (VGPU_CHUNK_MAX / 2) // so that filling one piece overlaps the copy of another
+#define FETCHES	   3u			// pieces on their way to the program at once
 
 enum place { PAGEABLE, GPU_DEVICE, GPU_HOST };
 
@@ -142,7 +143,7 @@ static void copy_rows(char *dst, uint64_t dst_pitch, const char *src, uint64_t s
 		      const struct piece *p)
 {
 	if (p->rows == 1 || (dst_pitch == p->bytes && src_pitch == p->bytes)) {
-		memcpy(dst, src, p->rows * p->bytes);
+		vgpu_copy_bytes(dst, src, p->rows * p->bytes);
 		return;
 	}
 	for (uint64_t i = 0; i < p->rows; i++)
@@ -194,7 +195,7 @@ static CUresult from_pageable(struct vc_stream *s, const struct vc_copy *c, enum
 	return result;
 }
 
-// ---- pageable destination: two pieces in flight, so that unpacking one overlaps the copy of the next
+// ---- pageable destination: several pieces in flight, so that unpacking one overlaps the copy of the next
 
 struct fetch {
 	struct piece piece;
@@ -241,20 +242,21 @@ static CUresult fetch_finish(struct vc_stream *s, const struct vc_copy *c, struc
 
 static CUresult to_pageable(struct vc_stream *s, const struct vc_copy *c, enum place src)
 {
-	struct fetch fetches[2] = { { .busy = 0 }, { .busy = 0 } };
+	struct fetch fetches[FETCHES] = { 0 };
 	CUresult result = CUDA_SUCCESS;
-	struct piece p;
 	unsigned int turn = 0;
+	struct piece p;
 	int more = piece_at(c, 0, 0, 0, &p);
 
 	while (more && !result) {
-		result = fetch_start(s, c, &p, src, &fetches[turn]);
-		turn ^= 1;
 		result = fetch_finish(s, c, &fetches[turn], result);
+		if (!result)
+			result = fetch_start(s, c, &p, src, &fetches[turn]);
+		turn = (turn + 1) % FETCHES;
 		more = piece_next(c, &p);
 	}
-	result = fetch_finish(s, c, &fetches[turn], result);
-	result = fetch_finish(s, c, &fetches[turn ^ 1], result);
+	for (unsigned int i = 0; i < FETCHES; i++, turn = (turn + 1) % FETCHES)
+		result = fetch_finish(s, c, &fetches[turn], result);
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 

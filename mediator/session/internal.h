@@ -46,6 +46,9 @@ struct session {
 // Marks it; reason (NULL: not worth a log line) is for the log.
 void session_doom(struct session *s, const char *reason);
 
+// Closes a connection in such a way that the client can still read what was sent to it.
+void outbox_hang_up(int *fd);
+
 void outbox_flush(struct session *s);
 void outbox_free(struct session *s);
 

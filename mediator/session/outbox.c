@@ -92,6 +92,26 @@ void session_refuse(int fd, uint32_t code, const char *text)
 
 	snprintf(m.text, sizeof(m.text), "%s", text);
 	seqpacket_send(fd, &m, sizeof(m), NULL, 0, MSG_DONTWAIT);
+	outbox_hang_up(&fd);
+}
+
+void outbox_hang_up(int *fd)
+{
+	char rest[LINK_MAX_PACKET];
+	int fds[SEQPACKET_MAX_FDS];
+	unsigned n_fds;
+	int n;
+
+	// A socket that is closed with packets unread makes the client's next read fail, before it gets to
+	// our last words. No more packets can come after the shutdown, and at most a socket buffer's worth is
+	// there.
+	shutdown(*fd, SHUT_RD);
+	do {
+		n = seqpacket_recv(*fd, rest, sizeof(rest), fds, &n_fds, MSG_DONTWAIT);
+		for (unsigned i = 0; i < n_fds; i++)
+			close_fd(&fds[i]);
+	} while (n > 0 || n == -EMSGSIZE || n == -EPROTO);
+	close_fd(fd);
 }
 
 void outbox_flush(struct session *s)

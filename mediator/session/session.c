@@ -22,7 +22,6 @@
 
 #define PACKETS_A_ROUND 16
 #define PACKET_COST_NS	(NSEC_PER_SEC / VGPU_MAX_LINK_PACKETS_PER_S)
-#define DRAIN_PACKETS	64
 
 struct mediator *session_mediator(const struct session *s)
 {
@@ -211,24 +210,11 @@ static const char *adopt(struct session *s, struct tenant *tenant)
 
 static void close_session(struct session *s)
 {
-	char rest[LINK_MAX_PACKET];
-	int fds[SEQPACKET_MAX_FDS];
-	unsigned n_fds;
-
-	// Unread packets would make the client's next read fail before it gets to our last words.
-	for (int i = 0; i < DRAIN_PACKETS; i++) {
-		int n = seqpacket_recv(s->fd, rest, sizeof(rest), fds, &n_fds, MSG_DONTWAIT);
-
-		for (unsigned k = 0; k < n_fds; k++)
-			close_fd(&fds[k]);
-		if (n == 0 || n == -EAGAIN || n == -ECONNRESET)
-			break;
-	}
 	sd_event_source_disable_unref(s->io);
 	sd_event_source_disable_unref(s->death);
 	sd_event_source_disable_unref(s->hello_timer);
 	outbox_free(s);
-	close_fd(&s->fd);
+	outbox_hang_up(&s->fd);
 	close_fd(&s->pidfd);
 }
 
@@ -253,14 +239,13 @@ void session_new(struct mediator *m, struct tenant *tenant, int fd)
 	if (refused) {
 		complain("connection of pid %d uid %u refused: %s", (int)s->pid, s->uid, refused);
 		session_refuse(fd, m->stopping ? LINK_E_SHUTDOWN : LINK_E_LIMIT, refused);
-		close_session(s);
 		free(s);
 		return;
 	}
 	LIST_INSERT_HEAD(&m->sessions, s, link);
 	r = watch(s);
 	if (r < 0) {
-		session_refuse(fd, r == -EMFILE ? LINK_E_LIMIT : LINK_E_INTERNAL, strerror(-r));
+		session_send_error(s, 0, r == -EMFILE ? LINK_E_LIMIT : LINK_E_INTERNAL, strerror(-r));
 		session_doom(s, strerror(-r));
 	}
 }

@@ -14,7 +14,7 @@ struct session;
 // is over a limit is told so and closed.
 void session_new(struct mediator *m, struct tenant *tenant, int fd);
 
-// Tells a connection that gets no session why (fd borrowed).
+// Tells a connection that gets no session why, and closes it.
 void session_refuse(int fd, uint32_t code, const char *text);
 
 // Sends one packet, or keeps it (with copies of the fds, which are borrowed) until the client reads. A client

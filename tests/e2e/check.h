@@ -55,7 +55,7 @@ CUfunction check_function(CUmodule module, const char *name);
 		MUST(cuLaunchKernel(function, grid, 1, 1, block, 1, 1, 0, stream, launch_arguments, NULL)); \
 	} while (0)
 
-// A gate that the host opens: kernels launched behind it wait (at most some seconds), so that "in flight" is
+// A gate that the host opens: kernels launched behind it wait (not for ever, but long), so that "in flight" is
 // a fact and not a race.
 struct gate {
 	uint32_t *word; // pinned: [0] the gate, [1] what the kernel saw

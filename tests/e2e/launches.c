@@ -78,8 +78,12 @@ static void parameters(void)
 	config.numAttrs = 1;
 	OK(cuLaunchKernelEx(&config, f, NULL, extra));
 	all_right(v.out, "LaunchKernelEx by buffer, with an attribute");
-	OK(cuLaunchCooperativeKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, pointers));
-	all_right(v.out, "cooperative");
+	int cooperative = 0;
+	MUST(cuDeviceGetAttribute(&cooperative, CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, 0));
+	EXPECT(cooperative ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED,
+	       cuLaunchCooperativeKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, pointers));
+	if (cooperative)
+		all_right(v.out, "cooperative");
 
 	// The arguments may change as soon as the call is back.
 	CUfunction fill = check_function(module, "fill");

@@ -30,8 +30,7 @@ static void one_stream(CUstream s)
 		do_step(s, i);
 		want = want * 3 + i;
 	}
-	if (check_computes())
-		EQUAL(want, value());
+	EQUAL(want, value());
 	// Kernel, fill, copy, kernel: all in order without any wait between.
 	do_step(s, 5);
 	MUST(cuMemsetD32Async(word, 7, 1, s));
@@ -41,8 +40,7 @@ static void one_stream(CUstream s)
 	do_step(s, 1);
 	MUST(cuMemcpyDtoHAsync_v2(&back, word, 4, s));
 	MUST(cuStreamSynchronize(s));
-	if (check_computes())
-		EQUAL(28, back);
+	EQUAL(28, back);
 	value();
 }
 
@@ -117,13 +115,16 @@ static void legacy(void)
 	OK(cuStreamSynchronize(blocking));
 	EQUAL(5, value());
 
-	gate_close(&gate, free_one);
-	do_step(NULL, 4);
-	OK(cuStreamSynchronize(NULL));
-	EXPECT(CUDA_ERROR_NOT_READY, cuStreamQuery(free_one));
-	gate_open(&gate);
-	OK(cuStreamSynchronize(free_one));
-	EQUAL(4, value());
+	// That two kernels run at the same time is no promise of CUDA; a GPU does it.
+	if (check_backend() <= BACKEND_CUDA) {
+		gate_close(&gate, free_one);
+		do_step(NULL, 4);
+		OK(cuStreamSynchronize(NULL));
+		EXPECT(CUDA_ERROR_NOT_READY, cuStreamQuery(free_one));
+		gate_open(&gate);
+		OK(cuStreamSynchronize(free_one));
+		EQUAL(4, value());
+	}
 	MUST(cuStreamDestroy_v2(blocking));
 	MUST(cuStreamDestroy_v2(free_one));
 }
@@ -146,6 +147,8 @@ int main(void)
 	CUstream s1, s2;
 	CUmodule module;
 	check_context();
+	if (!check_computes())
+		check_skip("this backend computes nothing");
 	module = check_module("basic.ptx");
 	step = check_function(module, "step");
 	MUST(cuMemAlloc_v2(&word, 4));
@@ -155,13 +158,11 @@ int main(void)
 	MUST(cuCtxSynchronize());
 	one_stream(s1);
 	one_stream(NULL);
-	if (check_computes()) {
-		gate_init(&gate, module);
-		queries(s1);
-		wait_event(s1, s2);
-		legacy();
-		destroy_at_work();
-		gate_done(&gate);
-	}
+	gate_init(&gate, module);
+	queries(s1);
+	wait_event(s1, s2);
+	legacy();
+	destroy_at_work();
+	gate_done(&gate);
 	return check_done();
 }

@@ -15,6 +15,14 @@ def test_exit_with_work_in_flight(mediator):
     assert mediator.alive()
 
 
+def test_exec_with_work_in_flight(mediator):
+    """The process goes on as another program: a channel of its own, the old one's executor ends."""
+    client = mediator.client("worker", "exec")
+    assert client.wait() == 0, client.lines
+    assert client.lines[-1] == "right", client.lines
+    mediator.wait_executors(0)
+
+
 def test_client_killed(mediator):
     env = mediator.tenant()
     client = mediator.inside(env, "worker", "loop")

@@ -3,7 +3,7 @@
 // worker MODE [N]: a client for tests that end processes or share the GPU. It prints "ready" when work is under
 // way. Modes: loop (results checked until it is ended or a call fails; prints that call's error and how long it
 // took), exit (leaves with work in flight and status 7), hold MIB (allocates and waits), turns N (N checked
-// launches), forever (a kernel that never ends).
+// launches), forever (a kernel that never ends), exec (becomes `worker turns 5` with work in flight).
 #include "tests/e2e/check.h"
 
 #include <stdio.h>
@@ -52,7 +52,8 @@ static int loop(long turns)
 	return 0;
 }
 
-static int leave(void)
+// Work for a second or more, launched and not waited for.
+static void keep_busy(void)
 {
 	CUfunction spin = check_function(module, "spin");
 	CUdeviceptr out;
@@ -62,7 +63,19 @@ static int leave(void)
 		LAUNCH(spin, 1, 1, NULL, &out, &rounds);
 	puts("ready");
 	fflush(stdout);
+}
+
+static int leave(void)
+{
+	keep_busy();
 	exit(7);
+}
+
+static int become_another(const char *self)
+{
+	keep_busy();
+	execl("/proc/self/exe", self, "turns", "5", (char *)NULL);
+	return 5;
 }
 
 static int hold(size_t mib)
@@ -100,6 +113,8 @@ int main(int argc, char **argv)
 	step = check_function(module, "step");
 	if (!strcmp(mode, "exit"))
 		return leave();
+	if (!strcmp(mode, "exec"))
+		return become_another(argv[0]);
 	if (!strcmp(mode, "hold"))
 		return hold((size_t)n);
 	if (!strcmp(mode, "forever"))

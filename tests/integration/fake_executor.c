@@ -5,7 +5,7 @@
 //
 //   start:  ok | fail TEXT | exit N | silent | flood | garbage | abort | ready-twice | deaf | fds
 //   ring:   work KERNEL_US GAP_US | overrun US | keep | exit N | abort | ended CODE TEXT | memory BYTES |
-//           print TEXT | flood | hangup | deaf | garbage | meters LAUNCHES BYTES FAULTS | fds
+//           print TEXT | flood | hangup | deaf | garbage | meters LAUNCHES BYTES FAULTS | fds | kicks | lie
 //
 // "GPU work" is sleeping, so any number of them run beside each other on a small machine.
 #include <errno.h>
@@ -98,6 +98,8 @@ static void get_assign(void)
 // Sleeps until the doorbell or at most until until_ns; ends when the link is closed.
 static void wait_until(uint64_t until_ns, bool wake_by_bell)
 {
+	char line[LINK_MAX_PACKET];
+
 	for (;;) {
 		struct pollfd p[2] = { { .fd = deaf ? -1 : LINK_FD, .events = POLLIN },
 				       { .fd = wake_by_bell ? doorbell : -1, .events = POLLIN } };
@@ -111,8 +113,10 @@ static void wait_until(uint64_t until_ns, bool wake_by_bell)
 		if (until_ns == UINT64_MAX)
 			ts.tv_sec = 3600;
 		ppoll(p, 2, &ts, NULL);
-		if (p[0].revents)
+		if (p[0].revents && recv(LINK_FD, line, sizeof(line), MSG_DONTWAIT) <= 0)
 			exit(0);
+		if (p[0].revents) // a WAKE
+			return;
 		if (p[1].revents) {
 			uint64_t count;
 
@@ -214,6 +218,31 @@ static void hold_memory(uint64_t bytes)
 	atomic_fetch_add(&page->memory_bytes, bytes);
 }
 
+// Rings the mediator without end, demand on and off.
+static void kick_storm(void)
+{
+	for (uint64_t i = 0;; i++) {
+		atomic_store(&page->demand, i & 1);
+		kick();
+		if (i % 1024 == 0)
+			wait_until(clock_now_ns() + 1000, false);
+	}
+}
+
+// All that an executor can write, at its worst; then it works on.
+static void lie(void)
+{
+	atomic_store(&page->busy_ns, UINT64_MAX);
+	atomic_store(&page->memory_bytes, UINT64_MAX);
+	atomic_store(&page->progress, UINT64_MAX);
+	atomic_store(&page->demand, 0xffffffff);
+	atomic_store(&page->in_flight, 0xffffffff);
+	atomic_store(&page->released_turn, atomic_load(&page->turn_id) + 1000);
+	atomic_store(&tenant->memory_used, 12345);
+	atomic_store(&page->gate, 77);
+	kick();
+}
+
 static void send_fds(void)
 {
 	struct link_ended m = { .header = { LINK_MAGIC, LINK_ENDED, 1, sizeof(m), 0 },
@@ -258,6 +287,10 @@ static void obey(const char *line)
 		seqpacket_send(LINK_FD, "garbage", 7, NULL, 0, 0);
 	} else if (strcmp(word, "fds") == 0) {
 		send_fds();
+	} else if (strcmp(word, "kicks") == 0) {
+		kick_storm();
+	} else if (strcmp(word, "lie") == 0) {
+		lie();
 	} else if (strcmp(word, "meters") == 0) {
 		atomic_store(&page->launches, a);
 		atomic_store(&page->copy_bytes, b);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TENANT_CREATE: every field, the tenant's socket and the tenant's end."""
 import os
+import socket
 import stat
 
 import pytest
@@ -29,7 +30,8 @@ def test_bad_names(mediator, name):
 @pytest.mark.parametrize("name", [b"a", b"x" * 63, b"A-z0.9_:"])
 def test_good_names(mediator, name):
     with mediator.connect() as c:
-        assert c.status()[c.tenant(name=name).tenant].name == name.decode()
+        made = c.tenant(name=name).tenant
+        assert c.status()[made].name == name.decode()
 
 
 @pytest.mark.parametrize("weight", [0, 10001, 0xffffffff])
@@ -87,7 +89,6 @@ def test_many_tenants_leave_nothing(mediator):
 
 def test_stale_socket_file_is_replaced(mediator):
     path = mediator.directory / "tenant-2.sock"
-    import socket
     stale = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     stale.bind(str(path))
     stale.close()

@@ -122,6 +122,12 @@ class Client:
         self.send(data)
         return self.receive(timeout)
 
+    def ask_or_none(self, data):
+        """As ask, for a connection that may be closed already."""
+        with contextlib.suppress(BrokenPipeError):
+            self.send(data)
+        return self.receive()
+
     def open(self, timeout=10):
         """Opens a channel; the answer must be CHANNEL_OK."""
         answer = self.ask(channel_open(), timeout)

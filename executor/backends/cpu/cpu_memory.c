@@ -88,6 +88,10 @@ int cpu_host_register(struct backend *b, uint64_t address, uint64_t size)
 
 	pthread_rwlock_wrlock(&b->memory_lock);
 	result = cpu_ranges_add(&b->host, address, size);
+	if (!result && ptx_extra_add(address, size)) {
+		cpu_ranges_remove(&b->host, address, &size);
+		result = -ENOMEM;
+	}
 	pthread_rwlock_unlock(&b->memory_lock);
 	if (result)
 		return result == -ENOMEM ? CUDA_ERROR_OUT_OF_MEMORY
@@ -102,6 +106,7 @@ int cpu_host_unregister(struct backend *b, uint64_t address)
 
 	pthread_rwlock_wrlock(&b->memory_lock);
 	result = cpu_ranges_remove(&b->host, address, &size);
+	ptx_extra_remove(address);
 	pthread_rwlock_unlock(&b->memory_lock);
 	return result ? CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED : 0;
 }

@@ -226,6 +226,28 @@ static void it_sleeps_when_idle_and_wakes_by_the_doorbell(void **state)
 	assert_int_equal(end(), 0);
 }
 
+// More than may be in flight at once, in one go: the loop must not go to sleep over what it held back.
+static void a_full_ring_of_work_is_done(void **state)
+{
+	struct record_context_activate a = { 0 };
+	struct reply_context_activate ra;
+	struct record_fence f = { .slot = 3 };
+	_Atomic uint64_t *fences = (void *)(p.channel + p.assign.geometry.fence_offset);
+
+	(void)state;
+	start();
+	open_gate();
+	assert_int_equal(call(OPCODE_CONTEXT_ACTIVATE, &a, sizeof(a), &ra, sizeof(ra)), CUDA_SUCCESS);
+	kill(p.pid, SIGSTOP);
+	for (f.value = 1; f.value <= TRACK_MAX_RECORDS + 100; f.value++)
+		push(OPCODE_FENCE, REPLY_NONE, 0, &f, sizeof(f));
+	kill(p.pid, SIGCONT);
+	for (unsigned i = 0; i < 5000 && atomic_load(&fences[3]) != TRACK_MAX_RECORDS + 100; i++)
+		usleep(1000);
+	assert_int_equal(atomic_load(&fences[3]), TRACK_MAX_RECORDS + 100);
+	assert_int_equal(end(), 0);
+}
+
 static void a_bad_record_is_reported(void **state)
 {
 	struct record_ping r = { .value = 1 };
@@ -312,6 +334,7 @@ int main(void)
 		TEST(it_serves_and_ends_with_the_link),
 		TEST(a_programs_life_passes_the_sandbox),
 		TEST(it_sleeps_when_idle_and_wakes_by_the_doorbell),
+		TEST(a_full_ring_of_work_is_done),
 		TEST(a_bad_record_is_reported),
 		TEST(a_device_that_is_not_there),
 		TEST(a_backend_that_is_not_there),

@@ -58,7 +58,15 @@ static LLVMValueRef checked_window(struct ptx_cg *cg, LLVMValueRef addr, unsigne
 	LLVMValueRef x = LLVMBuildSub(cg->b, addr, cg_u(cg, 64, PTX_REACH_LO), "");
 	LLVMValueRef limit = cg_u(cg, 64, PTX_REACH_HI - PTX_REACH_LO - size);
 
-	cg_guard(cg, within(cg, x, limit, size), addr, cg_u(cg, 32, size), space);
+	LLVMValueRef ok = within(cg, x, limit, size);
+	LLVMBasicBlockRef outside = cg_new_bb(cg, ""), inside = cg_new_bb(cg, "");
+
+	LLVMBuildCondBr(cg->b, ok, inside, outside);
+	cg_start(cg, outside);
+	ok = CG_RT(cg, ptx_rt_is_extra, cg->i1, addr, cg_u(cg, 32, size));
+	cg_guard(cg, ok, addr, cg_u(cg, 32, size), space);
+	LLVMBuildBr(cg->b, inside);
+	cg_start(cg, inside);
 	return LLVMBuildIntToPtr(cg->b, addr, cg->ptr, "");
 }
 

@@ -156,7 +156,7 @@ void ptx_rt_bad_access(const struct ptx_block *blk, uint64_t addr, uint32_t size
 	struct ptx_worker *w = blk->cta->worker;
 	bool misaligned = size && addr % size, shared = space == SP_SHARED;
 	bool inside =
-	    shared ? addr + size <= blk->shared_bytes : addr >= PTX_REACH_LO && addr <= PTX_REACH_HI - size;
+	    shared ? addr + size <= blk->shared_bytes : ptx_window_holds(addr) || ptx_extra_holds(addr, size);
 	char text[160];
 
 	if (!size)

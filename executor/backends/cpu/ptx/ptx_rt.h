@@ -62,6 +62,8 @@ typedef void (*ptx_entry_fn)(const struct ptx_block *blk, struct ptx_fiber *self
 
 // ---- helpers called by generated code; blk is the running block, self NULL without fibers ----
 
+// Whether an aligned access outside of the windows lies in memory that ptx_extra_add named.
+bool ptx_rt_is_extra(uint64_t addr, uint32_t size);
 _Noreturn void ptx_rt_bad_access(const struct ptx_block *blk, uint64_t addr, uint32_t size, uint32_t space);
 _Noreturn void ptx_rt_trap(const struct ptx_block *blk, uint32_t why);
 _Noreturn void ptx_rt_stopped(const struct ptx_block *blk);

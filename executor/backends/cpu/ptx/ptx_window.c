@@ -5,8 +5,11 @@
  */
 #include "executor/backends/cpu/ptx/ptx_window.h"
 
+#include "executor/backends/cpu/ptx/ptx_rt.h"
+
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -50,6 +53,66 @@ int ptx_window_init(void)
 	ready = !rc;
 	pthread_mutex_unlock(&lock);
 	return rc;
+}
+
+// ---- extra ranges: few, and looked for only by accesses that miss the windows ----
+
+struct extra {
+	uint64_t addr, size;
+};
+
+static pthread_rwlock_t extra_lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct extra *extras; // no order
+static size_t n_extras, room_extras;
+
+int ptx_extra_add(uint64_t addr, uint64_t size)
+{
+	int rc = 0;
+
+	pthread_rwlock_wrlock(&extra_lock);
+	if (n_extras == room_extras) {
+		size_t room = room_extras ? 2 * room_extras : 16;
+		struct extra *more = realloc(extras, room * sizeof(*more));
+
+		if (more) {
+			extras = more;
+			room_extras = room;
+		} else {
+			rc = -ENOMEM;
+		}
+	}
+	if (!rc)
+		extras[n_extras++] = (struct extra){ addr, size };
+	pthread_rwlock_unlock(&extra_lock);
+	return rc;
+}
+
+void ptx_extra_remove(uint64_t addr)
+{
+	pthread_rwlock_wrlock(&extra_lock);
+	for (size_t i = 0; i < n_extras; i++) {
+		if (extras[i].addr == addr) {
+			extras[i] = extras[--n_extras];
+			break;
+		}
+	}
+	pthread_rwlock_unlock(&extra_lock);
+}
+
+bool ptx_extra_holds(uint64_t addr, uint64_t size)
+{
+	bool found = false;
+
+	pthread_rwlock_rdlock(&extra_lock);
+	for (size_t i = 0; i < n_extras && !found; i++)
+		found = addr >= extras[i].addr && size <= extras[i].size && addr - extras[i].addr <= extras[i].size - size;
+	pthread_rwlock_unlock(&extra_lock);
+	return found;
+}
+
+bool ptx_rt_is_extra(uint64_t addr, uint32_t size)
+{
+	return addr % size == 0 && ptx_extra_holds(addr, size);
 }
 
 uint64_t ptx_window_slot_get(void)

@@ -38,6 +38,9 @@ void ptx_window_slot_put(uint64_t base);
 // Makes [addr, addr + size) of the window readable and writable.
 int ptx_window_commit(uint64_t addr, uint64_t size);
 
+// Whether [addr, addr + size) lies in one extra range (ptx_extra_add). Any thread.
+bool ptx_extra_holds(uint64_t addr, uint64_t size);
+
 static inline bool ptx_window_holds(uint64_t addr)
 {
 	return addr >= PTX_REACH_LO && addr < PTX_REACH_HI;
