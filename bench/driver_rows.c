@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// vgpu-bench-driver: times single calls and short sequences of the CUDA driver as a program sees them, and prints
-// one JSON line a row: {"row", "unit", "value" (median of the rounds), "best", "rounds"}. An ordinary program:
-// bench.py runs it natively and through vgpu, side by side. With --quick everything is smaller.
+// vgpu-bench-driver: times single calls and short sequences of the CUDA driver as a program sees them, and
+// prints one JSON line a row: {"row", "unit", "value" (median of the rounds), "best", "rounds"}. An ordinary
+// program: bench.py runs it natively and through vgpu, side by side. With --quick everything is smaller.
 #include "demo/driver.h"
 
 #include <stdbool.h>
@@ -14,7 +14,8 @@
 enum { MOST_ROUNDS = 31 };
 #define MIB ((size_t)1 << 20)
 
-static const char empty_ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n.visible .entry empty()\n{\n\tret;\n}\n";
+static const char empty_ptx[] =
+    ".version 7.0\n.target sm_70\n.address_size 64\n.visible .entry empty()\n{\n\tret;\n}\n";
 
 struct bench {
 	bool quick;
@@ -60,8 +61,9 @@ static void row(struct bench *bench, const char *name, const char *unit)
 {
 	bool more_is_better = !strcmp(unit, "GB/s");
 	qsort(bench->samples, (size_t)bench->count, sizeof(double), ascending);
-	printf("{\"row\": \"%s\", \"unit\": \"%s\", \"value\": %.6g, \"best\": %.6g, \"rounds\": %d}\n", name, unit,
-	       bench->samples[bench->count / 2], bench->samples[more_is_better ? bench->count - 1 : 0], bench->count);
+	printf("{\"row\": \"%s\", \"unit\": \"%s\", \"value\": %.6g, \"best\": %.6g, \"rounds\": %d}\n", name,
+	       unit, bench->samples[bench->count / 2], bench->samples[more_is_better ? bench->count - 1 : 0],
+	       bench->count);
 	fflush(stdout);
 	bench->count = 0;
 }

@@ -9,9 +9,15 @@
 #include <string.h>
 #include <time.h>
 
-#include "kernels.ptx.h"
+#include "demo/kernels.ptx.h"
 
-enum { HASH_BLOCK = 128, HASH_WORDS = 6 << 20, SIDE = 1024, TILE = 16, TILES = (SIDE / TILE) * (SIDE / TILE) };
+enum {
+	HASH_BLOCK = 128,
+	HASH_WORDS = 6 << 20,
+	SIDE = 1024,
+	TILE = 16,
+	TILES = (SIDE / TILE) * (SIDE / TILE)
+};
 
 void must(CUresult result, const char *what)
 {
@@ -39,7 +45,8 @@ static int element(uint32_t matrix, uint32_t row, uint32_t column)
 static void launch_hash(struct work *work, struct batch *batch)
 {
 	void *arguments[] = { &batch->out, &batch->seed, &batch->rounds };
-	must(cuLaunchKernel(work->function, batch->grid, 1, 1, HASH_BLOCK, 1, 1, 0, work->stream, arguments, NULL),
+	must(cuLaunchKernel(work->function, batch->grid, 1, 1, HASH_BLOCK, 1, 1, 0, work->stream, arguments,
+			    NULL),
 	     "cuLaunchKernel of hash_chain");
 	batch->first = batch->seed % (batch->grid * HASH_BLOCK - WINDOW + 1);
 }
@@ -70,9 +77,11 @@ static void launch_product(struct work *work, struct batch *batch)
 	uint32_t side = SIDE, first = batch->seed % TILES;
 	float factor = (float)factor_of(batch);
 	void *arguments[] = { &work->a, &work->b, &batch->out, &side, &first, &factor };
-	must(cuLaunchKernel(work->function, batch->grid, 1, 1, TILE, TILE, 1, 0, work->stream, arguments, NULL),
+	must(cuLaunchKernel(work->function, batch->grid, 1, 1, TILE, TILE, 1, 0, work->stream, arguments,
+			    NULL),
 	     "cuLaunchKernel of tile_product");
-	// The window: one row inside one of the tiles computed, and its neighbour's where that was computed too.
+	// The window: one row inside one of the tiles computed, and its neighbour's where that was computed
+	// too.
 	uint32_t tile = (first + batch->seed / TILES % batch->grid) % TILES;
 	uint32_t row = tile / (SIDE / TILE) * TILE + batch->seed / 7 % TILE;
 	batch->first = row * SIDE + tile % (SIDE / TILE) * TILE;
@@ -101,8 +110,8 @@ static void start(struct batches *batches, struct work *work, struct batch *batc
 	batch->rounds = work->rounds;
 	memset(batch->window, 0xff, WINDOW * sizeof(uint32_t));
 	work->launch(work, batch);
-	must(cuMemcpyDtoHAsync_v2(batch->window, batch->out + batch->first * sizeof(uint32_t), words * sizeof(uint32_t),
-				  work->stream),
+	must(cuMemcpyDtoHAsync_v2(batch->window, batch->out + batch->first * sizeof(uint32_t),
+				  words * sizeof(uint32_t), work->stream),
 	     "cuMemcpyDtoHAsync");
 	must(cuEventRecord(batch->done, work->stream), "cuEventRecord");
 	batch->busy = true;
@@ -116,7 +125,8 @@ static void finish(struct batches *batches, struct work *work, struct batch *bat
 		batches->right++;
 	} else {
 		batches->wrong++;
-		fprintf(stderr, "%s: wrong result: seed %u, window at %u\n", work->name, batch->seed, batch->first);
+		fprintf(stderr, "%s: wrong result: seed %u, window at %u\n", work->name, batch->seed,
+			batch->first);
 	}
 }
 
@@ -170,7 +180,8 @@ static void init_work(struct batches *batches, struct work *work, size_t result_
 		void *window;
 		must(cuMemAlloc_v2(&batch->out, result_bytes), "cuMemAlloc");
 		must(cuMemHostAlloc(&window, WINDOW * sizeof(uint32_t), 0), "cuMemHostAlloc");
-		must(cuEventCreate(&batch->done, CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+		must(cuEventCreate(&batch->done, CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING),
+		     "cuEventCreate");
 		batch->window = window;
 	}
 }

@@ -36,7 +36,7 @@ struct work {
 struct batches {
 	CUmodule module;
 	struct work works[2];
-	uint32_t random;      // state of the generator that picks seeds and windows
+	uint32_t random;       // state of the generator that picks seeds and windows
 	uint64_t right, wrong; // results
 	bool check;
 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Finds the CUDA driver library and its functions at run time (see the header). Runs in the demo's workload, the
-// end-to-end tests and the benchmark; called once, before any thread starts.
+// Finds the CUDA driver library and its functions at run time (see the header). Runs in the demo's workload,
+// the end-to-end tests and the benchmark; called once, before any thread starts.
 #include "demo/driver.h"
 
 #include <dlfcn.h>
@@ -58,7 +58,8 @@ int driver_missing(char *names, size_t size)
 		if (driver_symbol(functions[i].name))
 			continue;
 		if (used < size)
-			used += (size_t)snprintf(names + used, size - used, "%s%s", missing ? "," : "", functions[i].name);
+			used += (size_t)snprintf(names + used, size - used, "%s%s", missing ? "," : "",
+						 functions[i].name);
 		missing++;
 	}
 	return missing;
@@ -68,8 +69,7 @@ const char *driver_error_name(CUresult code)
 {
 	switch ((int)code) {
 #define CUDA_RESULT(number, name, text) \
-	case number:                    \
-		return #name;
+	case number: return #name;
 #include "protocol/cuda/cuda_results.def"
 #undef CUDA_RESULT
 	}

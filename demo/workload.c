@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// vgpu-demo-workload: an ordinary CUDA program, which knows nothing of vgpu. It keeps two streams busy, checks
-// every result against the processor's own and ends after --seconds N or at SIGTERM, when all that is in flight
-// has been checked. Exit status: 0 all right, 1 a wrong result, 2 a CUDA error, 64 usage.
+// vgpu-demo-workload: an ordinary CUDA program, which knows nothing of vgpu. It keeps two streams busy,
+// checks every result against the processor's own and ends after --seconds N or at SIGTERM, when all that is
+// in flight has been checked. Exit status: 0 all right, 1 a wrong result, 2 a CUDA error, 64 usage.
 #include "demo/batches.h"
 
 #include <signal.h>
@@ -70,7 +70,8 @@ int main(int argc, char **argv)
 	batches_done(&batches);
 	must(cuDevicePrimaryCtxRelease_v2(0), "cuDevicePrimaryCtxRelease");
 	if (check)
-		printf("checked %llu results, %llu wrong\n", (unsigned long long)(batches.right + batches.wrong),
+		printf("checked %llu results, %llu wrong\n",
+		       (unsigned long long)(batches.right + batches.wrong),
 		       (unsigned long long)batches.wrong);
 	else
 		printf("completed %llu results, unchecked\n", (unsigned long long)batches.right);

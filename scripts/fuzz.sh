@@ -6,7 +6,7 @@ build=$1
 seconds=$2
 cd "$(dirname "$(readlink -f "$0")")/.."
 found=0
-for program in "$build"/tests/fuzz/fuzz_*; do
+for program in "$build"/tests/fuzz/fuzz-*; do
 	if [ ! -x "$program" ] || [ ! -f "$program" ]; then continue; fi
 	found=1
 	name=$(basename "$program")

@@ -30,8 +30,8 @@ bool check_result(const char *file, int line, const char *what, CUresult want, C
 	if (want == got)
 		printf("ok %d - %s\n", checks, what);
 	else
-		printf("not ok %d - FAIL %s:%d: %s: expected %s (%d), got %s (%d)\n", checks, base_name(file), line, what,
-		       driver_error_name(want), want, driver_error_name(got), got);
+		printf("not ok %d - FAIL %s:%d: %s: expected %s (%d), got %s (%d)\n", checks, base_name(file),
+		       line, what, driver_error_name(want), want, driver_error_name(got), got);
 	fflush(stdout);
 	pthread_mutex_unlock(&lock);
 	return want == got;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every end-to-end program needs: checks that print one TAP line each, the device's context, kernels from
-// the .ptx files beside the sources. The programs are ordinary driver-API programs and run natively as well;
-// the runner says in VGPU_TEST_BACKEND where it runs them (native, cuda, cpu, null).
+// What every end-to-end program needs: checks that print one TAP line each, the device's context, kernels
+// from the .ptx files beside the sources. The programs are ordinary driver-API programs and run natively as
+// well; the runner says in VGPU_TEST_BACKEND where it runs them (native, cuda, cpu, null).
 #ifndef VGPU_TESTS_E2E_CHECK_H
 #define VGPU_TESTS_E2E_CHECK_H
 
@@ -17,13 +17,14 @@
 #define EXPECT(want, call) check_result(__FILE__, __LINE__, #call, want, call)
 #define OK(call)	   EXPECT(CUDA_SUCCESS, call)
 // A call that only prepares: silent when right, ends the program when not.
-#define MUST(call) check_must(__FILE__, __LINE__, #call, call)
+#define MUST(call)	      check_must(__FILE__, __LINE__, #call, call)
 #define CHECK(condition, ...) check_true(__FILE__, __LINE__, (condition), __VA_ARGS__)
 #define EQUAL(want, got)      check_equal(__FILE__, __LINE__, #got, (long long)(want), (long long)(got))
 
 bool check_result(const char *file, int line, const char *what, CUresult want, CUresult got);
 void check_must(const char *file, int line, const char *what, CUresult got);
-bool check_true(const char *file, int line, bool holds, const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool check_true(const char *file, int line, bool holds, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 bool check_equal(const char *file, int line, const char *what, long long want, long long got);
 // Prints the plan; the program's exit status: 0, or 1 when a check failed.
 int check_done(void);
@@ -49,14 +50,14 @@ char *check_read(const char *file);
 CUfunction check_function(CUmodule module, const char *name);
 
 // One-dimensional launch that must succeed; the rest are addresses of the arguments.
-#define LAUNCH(function, grid, block, stream, ...)                                                        \
-	do {                                                                                              \
-		void *launch_arguments[] = { __VA_ARGS__ };                                               \
+#define LAUNCH(function, grid, block, stream, ...)                                                          \
+	do {                                                                                                \
+		void *launch_arguments[] = { __VA_ARGS__ };                                                 \
 		MUST(cuLaunchKernel(function, grid, 1, 1, block, 1, 1, 0, stream, launch_arguments, NULL)); \
 	} while (0)
 
-// A gate that the host opens: kernels launched behind it wait (not for ever, but long), so that "in flight" is
-// a fact and not a race.
+// A gate that the host opens: kernels launched behind it wait (not for ever, but long), so that "in flight"
+// is a fact and not a race.
 struct gate {
 	uint32_t *word; // pinned: [0] the gate, [1] what the kernel saw
 	CUfunction wait;

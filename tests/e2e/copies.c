@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Linear copies, byte-exact: every direction, synchronous, on a stream, through the unified call; pageable and
-// pinned host memory; odd sizes and offsets up to 40 MiB.
+// Linear copies, byte-exact: every direction, synchronous, on a stream, through the unified call; pageable
+// and pinned host memory; odd sizes and offsets up to 40 MiB.
 #include "tests/e2e/check.h"
 
 #include <stdio.h>
@@ -96,7 +96,8 @@ static void matrix(int host)
 				char what[100];
 				snprintf(what, sizeof(what), "%s, %s, %zu bytes at %zu", host_names[host],
 					 call_names[call], sizes[s], offsets[o]);
-				if (round_trip(&m, call, sizes[s], offsets[o], (uint32_t)(s * 31 + o * 7 + call), what))
+				if (round_trip(&m, call, sizes[s], offsets[o],
+					       (uint32_t)(s * 31 + o * 7 + call), what))
 					CHECK(true, "%s", what);
 			}
 		}
@@ -129,7 +130,8 @@ static void reuse_of_pageable(void)
 		MUST(cuMemcpyDtoHAsync_v2(back, ptr + i * BYTES, BYTES, stream));
 		right = pattern_check(back, BYTES, i, "pageable memory used again");
 	}
-	CHECK(right, "a pageable source may be used again, a pageable target is filled when the call is back");
+	CHECK(right,
+	      "a pageable source may be used again, a pageable target is filled when the call is back");
 	MUST(cuMemFree_v2(ptr));
 	free(source);
 	free(back);

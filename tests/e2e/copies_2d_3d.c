@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rectangular and box-shaped copies between host and device, with pitches and offsets, byte-exact outside and in.
+// Rectangular and box-shaped copies between host and device, with pitches and offsets, byte-exact outside and
+// in.
 #include "tests/e2e/check.h"
 
 #include <stdlib.h>
@@ -11,8 +12,8 @@ enum { PITCH = 512, WIDTH = 301, HEIGHT = 37, DEPTH = 5, SLICE_ROWS = 41 };
 static CUstream stream;
 
 // What the target must be: zero outside the rectangle, the source's bytes inside.
-static bool rectangle_right(const uint8_t *got, const uint8_t *source, size_t dst_x, size_t dst_y, size_t src_x,
-			    size_t src_y)
+static bool rectangle_right(const uint8_t *got, const uint8_t *source, size_t dst_x, size_t dst_y,
+			    size_t src_x, size_t src_y)
 {
 	if (!check_computes())
 		return true;
@@ -121,7 +122,8 @@ static void boxes(uint8_t *in, uint8_t *out, CUdeviceptr a, CUdeviceptr b, bool 
 		bool inside = x >= 8 && x < 8 + WIDTH && y < HEIGHT && z >= 1;
 		uint8_t want = inside ? in[(z * SLICE_ROWS + y + 1) * PITCH + x - 8 + 3] : 0;
 		if (out[at] != want)
-			right = CHECK(false, "box at %zu,%zu,%zu: expected %02x, got %02x", x, y, z, want, out[at]);
+			right = CHECK(false, "box at %zu,%zu,%zu: expected %02x, got %02x", x, y, z, want,
+				      out[at]);
 	}
 	CHECK(right, "a box from host to device to device%s", async ? ", on a stream" : "");
 }

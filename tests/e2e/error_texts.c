@@ -21,10 +21,12 @@ static void all_known(const char *when)
 		const char *name = NULL, *text = NULL;
 		CUresult a = cuGetErrorName((CUresult)results[i].code, &name);
 		CUresult b = cuGetErrorString((CUresult)results[i].code, &text);
-		if (a || b || !name || !text || strcmp(name, results[i].name) || strcmp(text, results[i].text)) {
+		if (a || b || !name || !text || strcmp(name, results[i].name) ||
+		    strcmp(text, results[i].text)) {
 			wrong++;
-			CHECK(false, "%d: expected %s \"%s\", got %s \"%s\" (%d, %d)", results[i].code, results[i].name,
-			      results[i].text, name ? name : "NULL", text ? text : "NULL", a, b);
+			CHECK(false, "%d: expected %s \"%s\", got %s \"%s\" (%d, %d)", results[i].code,
+			      results[i].name, results[i].text, name ? name : "NULL", text ? text : "NULL", a,
+			      b);
 		}
 	}
 	CHECK(!wrong, "names and texts of all codes %s", when);

@@ -69,7 +69,8 @@ static void timing(CUmodule module)
 	OK(cuEventQuery(end));
 	OK(cuEventElapsedTime(&ms, start, end));
 	if (check_computes())
-		CHECK(ms > 0.1 && ms <= took + 1, "the kernel took %.3f ms by events, %.3f by the clock", (double)ms, took);
+		CHECK(ms > 0.1 && ms <= took + 1, "the kernel took %.3f ms by events, %.3f by the clock",
+		      (double)ms, took);
 	OK(cuEventElapsedTime(&ms, end, start));
 	CHECK(ms <= 0, "backwards it is %.3f", (double)ms);
 	OK(cuEventRecord(plain, NULL));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// fault KIND: a kernel goes wrong (illegal, unmapped, misaligned, trap, assert); the error is the right one and stays for
-// every later call of this process.
+// fault KIND: a kernel goes wrong (illegal, unmapped, misaligned, trap, assert); the error is the right one
+// and stays for every later call of this process.
 #include "tests/e2e/check.h"
 
 #include <string.h>
@@ -38,8 +38,10 @@ static CUresult expected(const char *kind)
 		const char *kind;
 		CUresult result;
 	} table[] = {
-		{ "illegal", CUDA_ERROR_ILLEGAL_ADDRESS }, { "freed", CUDA_ERROR_ILLEGAL_ADDRESS },
-		{ "misaligned", CUDA_ERROR_MISALIGNED_ADDRESS }, { "trap", CUDA_ERROR_LAUNCH_FAILED },
+		{ "illegal", CUDA_ERROR_ILLEGAL_ADDRESS },
+		{ "freed", CUDA_ERROR_ILLEGAL_ADDRESS },
+		{ "misaligned", CUDA_ERROR_MISALIGNED_ADDRESS },
+		{ "trap", CUDA_ERROR_LAUNCH_FAILED },
 		{ "assert", CUDA_ERROR_ASSERT },
 	};
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {

@@ -17,7 +17,8 @@ static void read_back(CUdeviceptr ptr)
 }
 
 // Bytes [from, to) repeat `value` of `width` bytes; all others are 0xa5.
-static void linear_right(CUdeviceptr ptr, size_t from, size_t to, uint32_t value, size_t width, const char *what)
+static void linear_right(CUdeviceptr ptr, size_t from, size_t to, uint32_t value, size_t width,
+			 const char *what)
 {
 	read_back(ptr);
 	for (size_t i = 0; i < AREA && check_computes(); i++) {
@@ -62,14 +63,16 @@ static void linear(CUdeviceptr ptr)
 	}
 }
 
-static void rectangle_right(CUdeviceptr ptr, size_t width, size_t height, uint32_t value, size_t unit, const char *what)
+static void rectangle_right(CUdeviceptr ptr, size_t width, size_t height, uint32_t value, size_t unit,
+			    const char *what)
 {
 	read_back(ptr);
 	for (size_t i = 0; i < AREA && check_computes(); i++) {
 		size_t x = i % PITCH, y = i / PITCH;
 		uint8_t want = x < width * unit && y < height ? (uint8_t)(value >> (8 * (x % unit))) : 0xa5;
 		if (got[i] != want) {
-			CHECK(false, "%s: row %zu byte %zu: expected %02x, got %02x", what, y, x, want, got[i]);
+			CHECK(false, "%s: row %zu byte %zu: expected %02x, got %02x", what, y, x, want,
+			      got[i]);
 			return;
 		}
 	}

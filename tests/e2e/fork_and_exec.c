@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// After cuInit: a forked child may not use CUDA (3) and does not disturb its parent; a child that runs another
-// program may. The program calls itself with "child" for the latter.
+// After cuInit: a forked child may not use CUDA (3) and does not disturb its parent; a child that runs
+// another program may. The program calls itself with "child" for the latter.
 #include "tests/e2e/check.h"
 
 #include <stdlib.h>

@@ -36,7 +36,8 @@ int main(void)
 	OK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 60000));
 	OK(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, f));
 	EQUAL(60000, value);
-	EXPECT(CUDA_ERROR_INVALID_VALUE, cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 1 << 24));
+	EXPECT(CUDA_ERROR_INVALID_VALUE,
+	       cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 1 << 24));
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_NUM_REGS, 10));
 	OK(cuFuncSetCacheConfig(f, CU_FUNC_CACHE_PREFER_SHARED));
 
@@ -48,7 +49,8 @@ int main(void)
 	int many = 0;
 	OK(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(&many, f, 64, 0, 0));
 	OK(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(&blocks, f, 64, 40000, 0));
-	CHECK(blocks < many && blocks >= 1, "with 40000 bytes of shared memory %d instead of %d", blocks, many);
+	CHECK(blocks < many && blocks >= 1, "with 40000 bytes of shared memory %d instead of %d", blocks,
+	      many);
 	OK(cuOccupancyMaxPotentialBlockSize(&grid, &blocks, f, NULL, 0, 0));
 	CHECK(grid >= 1 && blocks >= 32 && blocks <= 1024, "suggested: %d blocks of %d", grid, blocks);
 	OK(cuOccupancyAvailableDynamicSMemPerBlock(&available, f, 1, 128));

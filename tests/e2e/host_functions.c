@@ -73,12 +73,13 @@ static void between_kernels(CUstream stream, CUmodule module)
 	word[0] = 1;
 	word[1] = 0;
 	CUdeviceptr first = (CUdeviceptr)memory, second = first + 4;
-	LAUNCH(step, 1, 1, stream, &first, &what); // word 0 = 7
+	LAUNCH(step, 1, 1, stream, &first, &what);	    // word 0 = 7
 	MUST(cuLaunchHostFunc(stream, reads_pinned, word)); // word 1 = 8
-	LAUNCH(step, 1, 1, stream, &second, &what); // word 1 = 28
+	LAUNCH(step, 1, 1, stream, &second, &what);	    // word 1 = 28
 	OK(cuStreamSynchronize(stream));
 	if (check_computes())
-		CHECK(word[0] == 7 && word[1] == 28, "kernel, host function, kernel: %u %u", word[0], word[1]);
+		CHECK(word[0] == 7 && word[1] == 28, "kernel, host function, kernel: %u %u", word[0],
+		      word[1]);
 	MUST(cuMemFreeHost(memory));
 }
 
@@ -105,7 +106,8 @@ int main(void)
 
 	OK(cuStreamAddCallback(stream, callback, &inside, 0));
 	OK(cuStreamSynchronize(stream));
-	CHECK(callback_stream == stream && callback_user == &inside, "a callback gets its stream and pointer");
+	CHECK(callback_stream == stream && callback_user == &inside,
+	      "a callback gets its stream and pointer");
 	EQUAL(CUDA_SUCCESS, callback_status);
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuStreamAddCallback(stream, callback, NULL, 7));
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuLaunchHostFunc(stream, NULL, NULL));

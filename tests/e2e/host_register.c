@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The program's own memory, registered with the driver: whole pages and parts of them, kernels and copies on it,
-// and what registering twice or unregistering too often answers.
+// The program's own memory, registered with the driver: whole pages and parts of them, kernels and copies on
+// it, and what registering twice or unregistering too often answers.
 #include "tests/e2e/check.h"
 
 #include <stdlib.h>
@@ -59,7 +59,7 @@ static void neighbours(void)
 	memset(pages + 9196, 3, 16 * KIB - 9196);
 	OK(cuMemHostUnregister(pages + 4196));
 	CHECK(pages[0] == 2 && pages[4195] == 2 && pages[4196] == 1 && pages[9195] == 1 && pages[9196] == 3 &&
-		      pages[16 * KIB - 1] == 3,
+		  pages[16 * KIB - 1] == 3,
 	      "bytes before and behind the registered part");
 	munmap(pages, 16 * KIB);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Launches: every way to hand over parameters, all sizes and alignments, three-dimensional grids, dynamic shared
-// memory, attributes, and what is refused at once.
+// Launches: every way to hand over parameters, all sizes and alignments, three-dimensional grids, dynamic
+// shared memory, attributes, and what is refused at once.
 #include "tests/e2e/check.h"
 
 #include <string.h>
@@ -42,13 +42,17 @@ static const struct all values = { .a = 0x81,
 static void all_right(CUdeviceptr out, const char *what)
 {
 	uint64_t got[12] = { 0 };
-	const uint64_t want[12] = { 0x81, 0xfedc, 0x7f, 0x89abcdef, 1, 0x123456789abcdef0ull, 5, 8193,
-				    3, 0xfedcba9876543210ull, 0x060504, (uint64_t)-5 };
+	const uint64_t want[12] = { 0x81,     0xfedc,
+				    0x7f,     0x89abcdef,
+				    1,	      0x123456789abcdef0ull,
+				    5,	      8193,
+				    3,	      0xfedcba9876543210ull,
+				    0x060504, (uint64_t)-5 };
 	MUST(cuMemcpyDtoH_v2(got, out, sizeof(got)));
 	for (int i = 0; i < 12 && check_computes(); i++) {
 		if (got[i] != want[i]) {
-			CHECK(false, "%s: parameter %d: expected %llx, got %llx", what, i, (unsigned long long)want[i],
-			      (unsigned long long)got[i]);
+			CHECK(false, "%s: parameter %d: expected %llx, got %llx", what, i,
+			      (unsigned long long)want[i], (unsigned long long)got[i]);
 			return;
 		}
 	}
@@ -66,11 +70,14 @@ static void parameters(void)
 	all_right(v.out, "by pointers");
 
 	size_t size = sizeof(v);
-	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, &v, CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END };
+	void *extra[] = { CU_LAUNCH_PARAM_BUFFER_POINTER, &v, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+			  CU_LAUNCH_PARAM_END };
 	OK(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, extra));
 	all_right(v.out, "by buffer");
 
-	CUlaunchConfig config = { .gridDimX = 1, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 1, .blockDimY = 1, .blockDimZ = 1 };
+	CUlaunchConfig config = {
+		.gridDimX = 1, .gridDimY = 1, .gridDimZ = 1, .blockDimX = 1, .blockDimY = 1, .blockDimZ = 1
+	};
 	OK(cuLaunchKernelEx(&config, f, pointers, NULL));
 	all_right(v.out, "LaunchKernelEx by pointers");
 	CUlaunchAttribute attribute = { .id = CU_LAUNCH_ATTRIBUTE_PRIORITY };
@@ -132,8 +139,8 @@ static void shapes(void)
 	MUST(cuMemcpyDtoH_v2(got, out, sizeof(got)));
 	for (uint32_t at = 0; at < ALL; at++) {
 		uint32_t t = at % (BX * BY * BZ), b = at / (BX * BY * BZ);
-		uint32_t want = b % GX | b / GX % GY << 5 | b / GX / GY << 10 | t % BX << 15 | t / BX % BY << 20 |
-				t / BX / BY << 25;
+		uint32_t want = b % GX | b / GX % GY << 5 | b / GX / GY << 10 | t % BX << 15 |
+				t / BX % BY << 20 | t / BX / BY << 25;
 		wrong += got[at] != want;
 	}
 	if (check_computes())
@@ -159,7 +166,8 @@ static void shared_memory(void)
 	if (check_computes())
 		EQUAL(0, wrong);
 	OK(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 48 * KIB, NULL, pointers, NULL));
-	EXPECT(CUDA_ERROR_INVALID_VALUE, cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 48 * KIB + 1, NULL, pointers, NULL));
+	EXPECT(CUDA_ERROR_INVALID_VALUE,
+	       cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 48 * KIB + 1, NULL, pointers, NULL));
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, MIB, NULL, pointers, NULL));
 	OK(cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 64 * KIB));
 	OK(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 64 * KIB, NULL, pointers, NULL));

@@ -80,14 +80,16 @@ static void pointer_attributes(CUcontext context)
 	EQUAL(CU_MEMORYTYPE_DEVICE, type);
 	OK(cuPointerGetAttribute(&device_ptr, CU_POINTER_ATTRIBUTE_DEVICE_POINTER, ptr + 10));
 	CHECK(device_ptr == ptr + 10, "a device pointer's device pointer");
-	EXPECT(CUDA_ERROR_INVALID_VALUE, cuPointerGetAttribute(&device_ptr, CU_POINTER_ATTRIBUTE_HOST_POINTER, ptr));
+	EXPECT(CUDA_ERROR_INVALID_VALUE,
+	       cuPointerGetAttribute(&device_ptr, CU_POINTER_ATTRIBUTE_HOST_POINTER, ptr));
 	OK(cuPointerGetAttribute(&ordinal, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, ptr));
 	EQUAL(0, ordinal);
 	OK(cuPointerGetAttribute(&start, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, ptr + 99));
 	OK(cuPointerGetAttribute(&size, CU_POINTER_ATTRIBUTE_RANGE_SIZE, ptr + 99));
 	CHECK(start == ptr && size == 1000, "range of a pointer: %zu bytes", size);
 	OK(cuPointerGetAttribute(&id_a, CU_POINTER_ATTRIBUTE_BUFFER_ID, ptr));
-	EXPECT(CUDA_ERROR_INVALID_VALUE, cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (CUdeviceptr)host));
+	EXPECT(CUDA_ERROR_INVALID_VALUE,
+	       cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (CUdeviceptr)host));
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuPointerGetAttribute(&type, 999, ptr));
 
 	CUpointer_attribute which[] = { 2, 3, 4, 8, 9 };
@@ -97,8 +99,8 @@ static void pointer_attributes(CUcontext context)
 	OK(cuPointerGetAttributes(5, which, data, ptr));
 	CHECK(type == CU_MEMORYTYPE_DEVICE && d == ptr && !h && !(managed & 0xff), "five attributes at once");
 	OK(cuPointerGetAttributes(5, which, data, (CUdeviceptr)host));
-	CHECK(!type && !d && h == (CUdeviceptr)host, "a pointer unknown to the driver: %u %llx %llx", type, (unsigned long long)d,
-	      (unsigned long long)h);
+	CHECK(!type && !d && h == (CUdeviceptr)host, "a pointer unknown to the driver: %u %llx %llx", type,
+	      (unsigned long long)d, (unsigned long long)h);
 
 	OK(cuMemFree_v2(ptr));
 	MUST(cuMemAlloc_v2(&ptr, 1000));

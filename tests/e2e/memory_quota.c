@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// memory_quota MIB: the tenant may use so much device memory and not more; what is told fits; freed memory can be
-// used again; the refusal is an ordinary one and the process goes on.
+// memory_quota MIB: the tenant may use so much device memory and not more; what is told fits; freed memory
+// can be used again; the refusal is an ordinary one and the process goes on.
 #include "tests/e2e/check.h"
 
 #include <stdlib.h>
@@ -28,12 +28,13 @@ int main(int argc, char **argv)
 	check_context();
 	OK(cuDeviceTotalMem_v2(&device_total, 0));
 	OK(cuMemGetInfo_v2(&free_bytes, &total));
-	CHECK(total <= quota && device_total <= quota, "total %zu and %zu are within the quota %zu", total, device_total, quota);
+	CHECK(total <= quota && device_total <= quota, "total %zu and %zu are within the quota %zu", total,
+	      device_total, quota);
 	CHECK(free_bytes <= total && free_bytes > quota / 2, "free %zu", free_bytes);
 	EXPECT(CUDA_ERROR_OUT_OF_MEMORY, cuMemAlloc_v2(&ptr, quota + 1));
 	size_t n = take_all(chunks, 4096);
-	CHECK(n * CHUNK * MIB <= quota && (n + 2) * CHUNK * MIB >= quota, "%zu MiB could be had of %zu", n * CHUNK,
-	      quota / MIB);
+	CHECK(n * CHUNK * MIB <= quota && (n + 2) * CHUNK * MIB >= quota, "%zu MiB could be had of %zu",
+	      n * CHUNK, quota / MIB);
 	OK(cuMemGetInfo_v2(&free_bytes, &total));
 	CHECK(free_bytes < CHUNK * MIB, "then %zu bytes are free", free_bytes);
 	for (size_t i = 0; i < n; i++)

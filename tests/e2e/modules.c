@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Modules: PTX in and out, bad PTX with the compiler's log, functions, globals, enumeration, files; the linker
-// and the library interface on the same kernels.
+// Modules: PTX in and out, bad PTX with the compiler's log, functions, globals, enumeration, files; the
+// linker and the library interface on the same kernels.
 #include "tests/e2e/check.h"
 
 #include <stdio.h>
@@ -11,7 +11,8 @@
 
 static void bad_images(void)
 {
-	static const char bad[] = ".version 7.0\n.target sm_70\n.address_size 64\n.visible .entry k() { nonsense r0; }\n";
+	static const char bad[] =
+	    ".version 7.0\n.target sm_70\n.address_size 64\n.visible .entry k() { nonsense r0; }\n";
 	char log[4096] = "";
 	CUjit_option options[] = { CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES };
 	void *values[] = { log, (void *)(uintptr_t)sizeof(log) };

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The per-thread default stream: through the _ptsz entry points and through the handle 2, in two threads at once.
+// The per-thread default stream: through the _ptsz entry points and through the handle 2, in two threads at
+// once.
 #include "tests/e2e/check.h"
 
 #include <pthread.h>
 #include <string.h>
 
-static CUresult (*launch_ptsz)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-			       CUstream, void **, void **);
+static CUresult (*launch_ptsz)(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+			       unsigned, CUstream, void **, void **);
 static CUresult (*query_ptsz)(CUstream);
 static CUresult (*synchronize_ptsz)(CUstream);
 static CUresult (*copy_ptds)(void *, CUdeviceptr, size_t);
@@ -54,8 +55,8 @@ static void *idle(void *unused)
 	return NULL;
 }
 
-// While this thread's stream waits at a gate, another thread's is free. That kernels of two streams run at the
-// same time is no promise of CUDA, but a GPU does it.
+// While this thread's stream waits at a gate, another thread's is free. That kernels of two streams run at
+// the same time is no promise of CUDA, but a GPU does it.
 static void independent(CUmodule module, CUdeviceptr word)
 {
 	struct gate gate;

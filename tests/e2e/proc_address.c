@@ -24,24 +24,28 @@ static void second_version(void)
 	OK(cuGetProcAddress_v2("cuMemAlloc_v2", &p, 12000, 0, &status));
 	CHECK(!p && status == CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND, "a name with suffix: status %d", status);
 	OK(cuGetProcAddress_v2("cuLaunchKernelEx", &p, 11000, 0, &status));
-	CHECK(!p && status == CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT, "too old a version: status %d", status);
+	CHECK(!p && status == CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT, "too old a version: status %d",
+	      status);
 	p = (void *)1;
 	status = 9;
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuGetProcAddress_v2("cuInit", &p, 99999, 0, &status));
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuGetProcAddress_v2("cuInit", &p, 12000, 8, &status));
 	CHECK(p == (void *)1 && status == 9, "outputs untouched when refused");
 	OK(cuGetProcAddress_v2("cuLaunchKernel", &q, 12000, CU_GET_PROC_ADDRESS_LEGACY_STREAM, &status));
-	OK(cuGetProcAddress_v2("cuLaunchKernel", &per_thread, 12000, CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM, &status));
+	OK(cuGetProcAddress_v2("cuLaunchKernel", &per_thread, 12000,
+			       CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM, &status));
 	CHECK(q == driver_symbol("cuLaunchKernel") && per_thread == driver_symbol("cuLaunchKernel_ptsz"),
 	      "legacy and per-thread forms");
 	OK(cuGetProcAddress_v2("cuInit", &p, 12000, CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM, &status));
 	CHECK(p == driver_symbol("cuInit"), "a function without a per-thread form");
 	OK(cuGetProcAddress_v2("cuGetProcAddress", &p, 12000, 0, &status));
 	OK(cuGetProcAddress_v2("cuGetProcAddress", &q, 11030, 0, &status));
-	CHECK(p == driver_symbol("cuGetProcAddress_v2") && q == driver_symbol("cuGetProcAddress"), "itself, in two versions");
+	CHECK(p == driver_symbol("cuGetProcAddress_v2") && q == driver_symbol("cuGetProcAddress"),
+	      "itself, in two versions");
 	OK(cuGetProcAddress_v2("cuCtxGetDevice", &p, 12000, 0, &status));
 	OK(cuGetProcAddress_v2("cuCtxGetDevice", &q, 13000, 0, &status));
-	CHECK(p == driver_symbol("cuCtxGetDevice") && q == driver_symbol("cuCtxGetDevice_v2"), "cuCtxGetDevice, two versions");
+	CHECK(p == driver_symbol("cuCtxGetDevice") && q == driver_symbol("cuCtxGetDevice_v2"),
+	      "cuCtxGetDevice, two versions");
 }
 
 static void first_version(void)

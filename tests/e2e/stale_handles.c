@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Handles of destroyed objects, of the wrong kind, or made up: the right code, never a crash. What a driver that
-// uses addresses as handles cannot survive (made-up ones) is tried only where handles are checked.
+// Handles of destroyed objects, of the wrong kind, or made up: the right code, never a crash. What a driver
+// that uses addresses as handles cannot survive (made-up ones) is tried only where handles are checked.
 #include "tests/e2e/check.h"
 
 static void destroyed(void)

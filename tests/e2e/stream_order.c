@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What order streams promise: inside one stream, through events between two, and how the legacy default stream
-// meets blocking and non-blocking ones. A gate that the host opens keeps work in flight.
+// What order streams promise: inside one stream, through events between two, and how the legacy default
+// stream meets blocking and non-blocking ones. A gate that the host opens keeps work in flight.
 #include "tests/e2e/check.h"
 
 static CUfunction step;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// worker MODE [N]: a client for tests that end processes or share the GPU. It prints "ready" when work is under
-// way. Modes: loop (results checked until it is ended or a call fails; prints that call's error and how long it
-// took), exit (leaves with work in flight and status 7), hold MIB (allocates and waits), turns N (N checked
-// launches), forever (a kernel that never ends), exec (becomes `worker turns 5` with work in flight).
+// worker MODE [N]: a client for tests that end processes or share the GPU. It prints "ready" when work is
+// under way. Modes: loop (results checked until it is ended or a call fails; prints that call's error and how
+// long it took), exit (leaves with work in flight and status 7), hold MIB (allocates and waits), turns N (N
+// checked launches), forever (a kernel that never ends), exec (becomes `worker turns 5` with work in flight).
 #include "tests/e2e/check.h"
 
 #include <stdio.h>

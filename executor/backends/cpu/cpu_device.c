@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the cpu device says of itself: one table of attributes, and occupancy computed from the same figures.
 // Executor process, loop thread. Attributes not named are 0: the device has no textures, no caches worth
-// telling and none of the sharing features; and kernels reach registered program memory only through its
-// place in the host window (91 CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM, docs/decisions/0004).
+// telling and none of the sharing features.
 #include "executor/backends/cpu/cpu_backend.h"
 
 #include <sched.h>
@@ -96,6 +95,7 @@ static const struct {
 	{ CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, CPU_SM_REGISTERS },
 	{ 86, 1 }, // atomics on host memory: it is the same memory
 	{ 87, 2 }, // single to double precision performance
+	{ 91, 1 }, // registered memory keeps its address
 	{ CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, CPU_SHARED_OPTIN },
 	{ 99, 1 }, // host memory can be registered
 	{ CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, CPU_SM_BLOCKS },

@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The null backend: accepts everything, counts it, does nothing. All work is complete when it is submitted:
-// fences are stored at once, events are complete, waits pass. It measures what the way to a backend costs, and it
+// The null backend: accepts everything, counts it, does nothing. All work is complete when it is submitted: fences
+// are stored at once, events are complete; only what stands behind a wait is kept (null_queue.c). It measures what the way to a backend costs, and it
 // is the least that a backend has to be. Loaded by the executor as vgpu-backend-null.so.
 //
 // Addresses are numbers without memory behind them (no BACKEND_CAP_ADDRESSES), copies only counted. An image is not
 // read: a module has whatever kernel is asked for, without parameters, or with one parameter of N bytes when its name
 // ends in __pN. Each name is also a variable of 64 KiB.
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
-#include "common/clock.h"
 #include "common/limits.h"
 #include "executor/backends/backend.h"
 #include "executor/backends/null/null_device.h"
+#include "executor/backends/null/null_queue.h"
 #include "protocol/cuda/cuda_abi.h"
 
 #define NULL_GRANULARITY  VGPU_MIB(2)
@@ -28,12 +27,11 @@ struct null_global {
 };
 
 struct backend_stream {
-	uint32_t flags;
+	struct null_stream queue; // first: freed as the stream
 };
 
 struct backend_event {
-	uint64_t recorded_ns; // 0: never
-	bool timed;
+	struct null_event event; // first
 };
 
 struct backend_function {
@@ -54,8 +52,15 @@ struct backend {
 	uint64_t mapped, next_global;
 	uint64_t launches, copies, copy_bytes, fences;
 	uint64_t limits[NULL_LIMITS];
+	struct null_streams busy;
+	struct null_stream legacy;
 	bool active;
 };
+
+static struct null_stream *queue_of(struct backend *b, struct backend_stream *s)
+{
+	return s ? &s->queue : &b->legacy;
+}
 
 static int null_open(const struct backend_env *env, struct backend **ret, char *error, size_t error_bytes)
 {
@@ -72,6 +77,8 @@ static int null_open(const struct backend_env *env, struct backend **ret, char *
 	}
 	b->env = *env;
 	b->next_global = env->device_window + env->device_window_bytes - BACKEND_PRIVATE_WINDOW_BYTES;
+	LIST_INIT(&b->busy);
+	null_stream_init(&b->legacy);
 	null_device_limits(b->limits);
 	*ret = b;
 	return CUDA_SUCCESS;
@@ -85,6 +92,7 @@ static void null_close(struct backend *b)
 		 (unsigned long long)b->launches, (unsigned long long)b->copies, (unsigned long long)b->copy_bytes,
 		 (unsigned long long)b->fences);
 	b->env.log(b->env.opaque, line);
+	null_queue_drop(&b->busy);
 	free(b);
 }
 
@@ -122,6 +130,8 @@ static int null_activate(struct backend *b, uint32_t flags, struct reply_context
 
 static int null_deactivate(struct backend *b)
 {
+	// What stands behind a wait has nobody left who would end it.
+	null_queue_drop(&b->busy);
 	b->active = false;
 	return CUDA_SUCCESS;
 }
@@ -172,27 +182,25 @@ static int null_host_unregister(struct backend *b, uint64_t address)
 static int null_stream_create(struct backend *b, uint32_t flags, int32_t priority, struct backend_stream **ret)
 {
 	(void)b;
+	(void)flags;
 	(void)priority;
 	*ret = calloc(1, sizeof(**ret));
 	if (!*ret)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	(*ret)->flags = flags;
+	null_stream_init(&(*ret)->queue);
 	return CUDA_SUCCESS;
 }
 
 static void null_stream_destroy(struct backend *b, struct backend_stream *s)
 {
 	(void)b;
-	free(s);
+	null_stream_put(&s->queue);
 }
 
 static int null_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e, uint32_t flags)
 {
-	(void)b;
-	(void)s;
-	(void)e;
 	(void)flags;
-	return CUDA_SUCCESS;
+	return null_queue_wait_event(&b->busy, queue_of(b, s), &e->event);
 }
 
 static int null_event_create(struct backend *b, uint32_t flags, struct backend_event **ret)
@@ -201,56 +209,51 @@ static int null_event_create(struct backend *b, uint32_t flags, struct backend_e
 	*ret = calloc(1, sizeof(**ret));
 	if (!*ret)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	(*ret)->timed = !(flags & CU_EVENT_DISABLE_TIMING);
+	(*ret)->event.references = 1;
+	(*ret)->event.timed = !(flags & CU_EVENT_DISABLE_TIMING);
 	return CUDA_SUCCESS;
 }
 
 static void null_event_destroy(struct backend *b, struct backend_event *e)
 {
 	(void)b;
-	free(e);
+	null_event_put(&e->event);
 }
 
 static int null_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s, uint32_t flags)
 {
-	(void)b;
-	(void)s;
 	(void)flags;
-	e->recorded_ns = clock_now_ns();
-	return CUDA_SUCCESS;
+	return null_queue_record(&b->busy, queue_of(b, s), &e->event);
 }
 
 static int null_event_query(struct backend *b, struct backend_event *e)
 {
 	(void)b;
-	(void)e;
-	return CUDA_SUCCESS;
+	return e->event.complete == e->event.records ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
 static int null_event_elapsed(struct backend *b, struct backend_event *start, struct backend_event *end, float *ret_ms)
 {
+	const struct null_event *from = &start->event, *to = &end->event;
+
 	(void)b;
-	if (!start->recorded_ns || !end->recorded_ns || !start->timed || !end->timed)
+	if (!from->records || !to->records || !from->timed || !to->timed)
 		return CUDA_ERROR_INVALID_HANDLE;
-	*ret_ms = (float)((double)(int64_t)(end->recorded_ns - start->recorded_ns) / 1e6);
+	if (from->complete != from->records || to->complete != to->records)
+		return CUDA_ERROR_NOT_READY;
+	*ret_ms = (float)((double)(int64_t)(to->recorded_ns - from->recorded_ns) / 1e6);
 	return CUDA_SUCCESS;
 }
 
 static int null_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
 {
-	(void)s;
 	b->fences++;
-	atomic_store_explicit(where, value, memory_order_release);
-	return CUDA_SUCCESS;
+	return null_queue_write(&b->busy, queue_of(b, s), where, value);
 }
 
 static int null_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
 {
-	(void)b;
-	(void)s;
-	(void)where;
-	(void)value;
-	return CUDA_SUCCESS;
+	return null_queue_wait(&b->busy, queue_of(b, s), where, value);
 }
 
 // ---- work ----
@@ -430,15 +433,17 @@ static int null_occupancy(struct backend *b, struct backend_function *f, uint32_
 	return CUDA_SUCCESS;
 }
 
+// Asked in each round of the executor's loop, so this is where waits are looked at.
 static int null_error(struct backend *b)
 {
-	(void)b;
+	if (!LIST_EMPTY(&b->busy))
+		null_queue_step(&b->busy);
 	return CUDA_SUCCESS;
 }
 
 static int null_synchronize(struct backend *b)
 {
-	(void)b;
+	null_queue_step(&b->busy);
 	return CUDA_SUCCESS;
 }
 

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# What only a machine with an NVIDIA GPU can tell: the end-to-end programs natively (so that their expectations are
+# the real driver's) and through vgpu with the cuda backend, Numba and other Python programs both ways.
+# usage: VGPU_BUILD=folder tests/gpu/run.sh [--native | --ours] [pytest options]
+# Needs python3 with pytest, no network. Exit status: 0 all right, 77 no GPU here, else failures.
+set -uo pipefail
+here=$(dirname "$(readlink -f "$0")")
+source=$(readlink -f "$here/../..")
+export VGPU_BUILD=${VGPU_BUILD:-$source/build} VGPU_SOURCE=$source PYTHONDONTWRITEBYTECODE=1
+python=${VGPU_PYTHON:-python3}
+backends="native cuda"
+case ${1:-} in
+--native) backends=native; shift ;;
+--ours) backends=cuda; shift ;;
+esac
+
+if ! "$python" -c 'import ctypes, sys; sys.exit(ctypes.CDLL("libcuda.so.1").cuInit(0))' 2>/dev/null; then
+	echo "skipped: no NVIDIA driver with a GPU on this machine"
+	exit 77
+fi
+if ! "$python" -m pytest --version >/dev/null 2>&1; then
+	echo "skipped: $python has no pytest"
+	exit 77
+fi
+command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
+
+status=0
+export VGPU_TEST_BACKENDS=$backends
+VGPU_NUMBA_PYTHON=${VGPU_NUMBA_PYTHON:-$(command -v "$python")}
+export VGPU_NUMBA_PYTHON
+"$python" -m pytest -q -rs -p no:cacheprovider "$source/tests/e2e" --ignore="$source/tests/e2e/test_cuda_over_cuda.py" "$@" \
+	|| status=1
+
+# Programs of Python packages that this machine happens to have; each says what it lacks (77).
+for script in "$here"/programs_*.py; do
+	for backend in $backends; do
+		command=("$python" "$script")
+		[ "$backend" = native ] || command=("$VGPU_BUILD/run/vgpu-run" --private --backend "$backend" -- "${command[@]}")
+		said=$(timeout 240 "${command[@]}" 2>&1)
+		code=$?
+		name="$(basename "$script") $backend"
+		case $code in
+		0) echo "ok      $name: $(tail -n 1 <<<"$said")" ;;
+		77) echo "skipped $name: $(tail -n 1 <<<"$said")" ;;
+		*)
+			echo "FAILED  $name: status $code"
+			tail -n 15 <<<"$said" | sed 's/^/        /'
+			status=1
+			;;
+		esac
+	done
+done
+exit $status
