@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks of the ASSIGN message; see the header. The mediator is trusted, its arithmetic is checked all the same:
-// every later bound in this process rests on these numbers. Called by main.c and by tests/fuzz/fuzz_link.c.
+// Checks of the ASSIGN message; see the header. The mediator is trusted, its arithmetic is checked all the
+// same: every later bound in this process rests on these numbers. Called by main.c and by
+// tests/fuzz/fuzz_link.c.
 #include "executor/assign.h"
 
 #include <errno.h>
@@ -64,12 +65,13 @@ static const char *check_windows(const struct link_geometry *g)
 	const struct part host = { g->host_window_base, VGPU_WINDOW_BYTES };
 	const struct part device = { g->device_window_base, g->device_window_bytes };
 
-	if (!g->host_window_bytes || g->host_window_bytes > VGPU_HOST_WINDOW_LIMIT || g->host_window_bytes % PAGE ||
-	    g->host_window_base % PAGE || !g->host_window_base)
+	if (!g->host_window_bytes || g->host_window_bytes > VGPU_HOST_WINDOW_LIMIT ||
+	    g->host_window_bytes % PAGE || g->host_window_base % PAGE || !g->host_window_base)
 		return "host window";
 	if (!g->arena_bytes || g->arena_bytes > g->host_window_bytes || g->arena_bytes % PAGE)
 		return "arena size";
-	if (g->device_window_bytes <= BACKEND_PRIVATE_WINDOW_BYTES || g->device_window_bytes > VGPU_WINDOW_BYTES ||
+	if (g->device_window_bytes <= BACKEND_PRIVATE_WINDOW_BYTES ||
+	    g->device_window_bytes > VGPU_WINDOW_BYTES ||
 	    (g->device_window_base | g->device_window_bytes) % MEMORY_CHUNK_BYTES || !g->device_window_base)
 		return "device window";
 	if (!inside(host, USER_END) || !inside(device, USER_END) || meet(host, device))

@@ -64,7 +64,8 @@ static int32_t register_shared(struct executor *x)
 
 	if (r)
 		return r;
-	r = x->ops->host_register(x->backend, (uintptr_t)x->fences, (uint64_t)g->fence_slots * sizeof(uint64_t));
+	r = x->ops->host_register(x->backend, (uintptr_t)x->fences,
+				  (uint64_t)g->fence_slots * sizeof(uint64_t));
 	if (!r) {
 		r = hostmem_add_arena(&x->hostmem);
 		if (!r)

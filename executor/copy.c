@@ -55,7 +55,8 @@ int32_t on_copy(struct executor *x, const struct record_copy *r, struct stream *
 		return CUDA_SUCCESS;
 	if (!box_span(r->width, r->height, r->depth, r->dst_pitch, r->dst_slice, &dst_bytes) ||
 	    !box_span(r->width, r->height, r->depth, r->src_pitch, r->src_slice, &src_bytes) ||
-	    !space_contains(x, r->dst_space, r->dst, dst_bytes) || !space_contains(x, r->src_space, r->src, src_bytes))
+	    !space_contains(x, r->dst_space, r->dst, dst_bytes) ||
+	    !space_contains(x, r->src_space, r->src, src_bytes))
 		return CUDA_ERROR_INVALID_VALUE;
 	c = (struct backend_copy){
 		.dst = r->dst,
@@ -74,7 +75,8 @@ int32_t on_copy(struct executor *x, const struct record_copy *r, struct stream *
 	result = x->ops->copy(x->backend, &c, work_stream(stream));
 	// Rows and slices do not overlap, so the product is below the span.
 	if (!result)
-		submitted(x, lane, (unsigned)c.dst_device << 1 | c.src_device, r->width * r->height * r->depth);
+		submitted(x, lane, (unsigned)c.dst_device << 1 | c.src_device,
+			  r->width * r->height * r->depth);
 	return result;
 }
 

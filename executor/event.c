@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Events and watches: handlers of event_*. A watch stores a fence value when an event's record is complete; the
-// loop polls the watches, a few of them at the device each time.
+// Events and watches: handlers of event_*. A watch stores a fence value when an event's record is complete;
+// the loop polls the watches, a few of them at the device each time.
 #include <stdlib.h>
 
 #include "common/limits.h"
@@ -88,7 +88,8 @@ int32_t on_event_elapsed(struct executor *x, const struct record_event_elapsed *
 	int32_t result = executor_ready(x);
 
 	(void)r;
-	return result ? result : x->ops->event_elapsed(x->backend, start->backend, end->backend, &ret->milliseconds);
+	return result ? result
+		      : x->ops->event_elapsed(x->backend, start->backend, end->backend, &ret->milliseconds);
 }
 
 // ---- watches ----

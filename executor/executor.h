@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One executor: everything it knows of its one channel. Made by executor_init from the mediator's ASSIGN, driven
-// by executor/loop.c, used by the on_NAME handlers that the generated dispatch calls. One thread.
+// One executor: everything it knows of its one channel. Made by executor_init from the mediator's ASSIGN,
+// driven by executor/loop.c, used by the on_NAME handlers that the generated dispatch calls. One thread.
 #ifndef VGPU_EXECUTOR_EXECUTOR_H
 #define VGPU_EXECUTOR_EXECUTOR_H
 
@@ -22,8 +22,8 @@
 #include "protocol/host/link.h"
 #include "protocol/host/turn_page.h"
 
-// A handler's result that never reaches the guest: nothing was done, run the record again when work in flight is
-// done (loop.c keeps it).
+// A handler's result that never reaches the guest: nothing was done, run the record again when work in flight
+// is done (loop.c keeps it).
 #define RESULT_AGAIN INT32_MIN
 
 enum assign_fd {
@@ -66,10 +66,10 @@ struct executor {
 	uint64_t now_ns; // when the loop's round began
 	bool active;	 // the context exists
 	struct reply_context_activate activation;
-	int32_t sticky;		 // CUresult, 0: none
-	bool stored;		 // something that the guest may sleep for, since the last wake
-	uint64_t image_bytes;	 // of all blobs
-	uint64_t last_function;	 // id
+	int32_t sticky;		// CUresult, 0: none
+	bool stored;		// something that the guest may sleep for, since the last wake
+	uint64_t image_bytes;	// of all blobs
+	uint64_t last_function; // id
 };
 
 // Maps the channel, the windows and the pages. fds stay the caller's but for host_window, which is kept by
@@ -95,8 +95,8 @@ void executor_defer(struct executor *x, int32_t result);
 // Frees all objects, memory and registrations and gives the context up. The sticky error stays.
 void executor_reset(struct executor *x);
 
-// event.c: looks which watched events are complete and stores their slots; true: some were. Dropped watches leave
-// their slots as they are.
+// event.c: looks which watched events are complete and stores their slots; true: some were. Dropped watches
+// leave their slots as they are.
 bool watches_poll(struct executor *x);
 void watches_drop(struct executor *x);
 void event_release(struct executor *x, struct event *e);
@@ -104,7 +104,8 @@ void event_release(struct executor *x, struct event *e);
 // What the executor alone adds to and others only read.
 static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 {
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
 }
 
 #endif

@@ -22,7 +22,8 @@ enum gate_answer gate_ask_slow(const struct gate *g, uint64_t now_ns, uint64_t i
 	if (now_ns >= deadline)
 		return GATE_CLOSED;
 	// Something may always run, so that a piece of work above the budget does not wait for ever.
-	if (in_flight_ns && in_flight_ns >= atomic_load_explicit(&g->page->inflight_budget_ns, memory_order_relaxed))
+	if (in_flight_ns &&
+	    in_flight_ns >= atomic_load_explicit(&g->page->inflight_budget_ns, memory_order_relaxed))
 		return GATE_BUDGET_FULL;
 	return GATE_GO;
 }
@@ -68,7 +69,8 @@ uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_
 	show_demand(g, demand, !open || !held || deadline != VGPU_NO_DEADLINE);
 	if (!held)
 		return UINT64_MAX;
-	if (closed_again(g, turn, open, now_ns) || (open && deadline != VGPU_NO_DEADLINE && now_ns >= deadline)) {
+	if (closed_again(g, turn, open, now_ns) ||
+	    (open && deadline != VGPU_NO_DEADLINE && now_ns >= deadline)) {
 		if (!in_flight)
 			release_turn(g, turn);
 		return UINT64_MAX;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The executor's side of the turn page (protocol/host/turn_page.h): may GPU work be submitted, is there demand,
-// and when is the turn given back. Time comes in as a parameter; nothing here makes a system call: when kick is
-// set the loop rings the mediator's eventfd and clears it.
+// The executor's side of the turn page (protocol/host/turn_page.h): may GPU work be submitted, is there
+// demand, and when is the turn given back. Time comes in as a parameter; nothing here makes a system call:
+// when kick is set the loop rings the mediator's eventfd and clears it.
 #ifndef VGPU_EXECUTOR_GATE_H
 #define VGPU_EXECUTOR_GATE_H
 
@@ -12,16 +12,16 @@
 
 struct gate {
 	struct vgpu_turn_page *page;
-	uint64_t released;   // the last turn that was given back
+	uint64_t released;	     // the last turn that was given back
 	uint64_t seen_turn, seen_ns; // the newest turn that gate_update saw, and since when
 	bool seen_open;		     // with its gate open
-	uint64_t idle_since; // ns; 0: not idle, or no deadline
-	uint32_t demand;     // what the page shows
+	uint64_t idle_since;	     // ns; 0: not idle, or no deadline
+	uint32_t demand;	     // what the page shows
 	bool kick;
 };
 
-// The mediator writes turn_id and gate one after the other. A new turn whose gate is still closed is taken for one
-// that was closed again only after this time.
+// The mediator writes turn_id and gate one after the other. A new turn whose gate is still closed is taken
+// for one that was closed again only after this time.
 #define GATE_SETTLE_NS 50000ull
 
 enum gate_answer {
@@ -39,13 +39,14 @@ static inline bool gate_is_free(const struct gate *g)
 {
 	uint64_t turn = atomic_load_explicit(&g->page->turn_id, memory_order_acquire);
 
-	return turn != g->released && atomic_load_explicit(&g->page->gate, memory_order_acquire) == VGPU_GATE_OPEN &&
+	return turn != g->released &&
+	       atomic_load_explicit(&g->page->gate, memory_order_acquire) == VGPU_GATE_OPEN &&
 	       atomic_load_explicit(&g->page->deadline_ns, memory_order_relaxed) == VGPU_NO_DEADLINE;
 }
 
-// Brings the page up to date. waiting: GPU work stands in the ring or waits to be let go on; in_flight: records
-// submitted and not known complete. Returns when it must be called again at the latest (ns, UINT64_MAX: not
-// before something changes).
+// Brings the page up to date. waiting: GPU work stands in the ring or waits to be let go on; in_flight:
+// records submitted and not known complete. Returns when it must be called again at the latest (ns,
+// UINT64_MAX: not before something changes).
 uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_flight);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The handle table: what the guest's names stand for. One array a kind, indexed by the handle's index part; the
-// generation part tells a live name from a stale one. Used by the generated dispatch and the handlers.
+// The handle table: what the guest's names stand for. One array a kind, indexed by the handle's index part;
+// the generation part tells a live name from a stale one. Used by the generated dispatch and the handlers.
 #ifndef VGPU_EXECUTOR_HANDLES_H
 #define VGPU_EXECUTOR_HANDLES_H
 
@@ -28,8 +28,8 @@ void handles_done(struct handles *h);
 // The live object of that kind and name, or NULL.
 void *handle_get(struct executor *x, uint8_t kind, uint64_t handle);
 
-// Whether a new object may take that name: CUDA_SUCCESS, CUDA_ERROR_INVALID_HANDLE (wrong kind, index above the
-// kind's limit or in use, generation 0 or the one used last) or CUDA_ERROR_OUT_OF_MEMORY.
+// Whether a new object may take that name: CUDA_SUCCESS, CUDA_ERROR_INVALID_HANDLE (wrong kind, index above
+// the kind's limit or in use, generation 0 or the one used last) or CUDA_ERROR_OUT_OF_MEMORY.
 int32_t handle_check_new(struct executor *x, uint8_t kind, uint64_t handle);
 
 // Enters object (a struct that begins with struct object) under a handle that handle_check_new accepted.

@@ -104,7 +104,8 @@ static int32_t range_add(struct hostmem *h, uint64_t address, uint64_t size, uin
 	if (address != h->geometry->host_window_base + offset) {
 		at = mmap((void *)(uintptr_t)address, size, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_FIXED_NOREPLACE, h->window_fd, (off_t)offset);
-		if (at != MAP_FAILED && at != (void *)(uintptr_t)address) { // kernels before 4.17 take it as a hint
+		if (at != MAP_FAILED &&
+		    at != (void *)(uintptr_t)address) { // kernels before 4.17 take it as a hint
 			munmap(at, size);
 			at = MAP_FAILED;
 		}

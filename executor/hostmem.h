@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host memory that this channel's GPU work may touch: registered ranges of the host window, at their window
-// address or at the guest's own address where the executor maps the same part of the memfd. The arena is a range
-// from context_activate on and cannot be unregistered.
+// address or at the guest's own address where the executor maps the same part of the memfd. The arena is a
+// range from context_activate on and cannot be unregistered.
 #ifndef VGPU_EXECUTOR_HOSTMEM_H
 #define VGPU_EXECUTOR_HOSTMEM_H
 

@@ -9,8 +9,8 @@
 
 #define LAUNCH_COOPERATIVE 1u
 
-// Attributes whose value is numbers. Those that hold events, nodes or pointers of the guest's process mean nothing
-// here; an access policy window's address is a hint on device memory.
+// Attributes whose value is numbers. Those that hold events, nodes or pointers of the guest's process mean
+// nothing here; an access policy window's address is a hint on device memory.
 static bool attribute_passes(uint32_t id)
 {
 	switch (id) {
@@ -44,15 +44,16 @@ static int32_t check_attributes(const uint8_t *attributes, uint32_t n)
 int32_t on_launch(struct executor *x, const struct record_launch *r, struct stream *stream,
 		  struct function *function, const uint8_t *tail, uint32_t tail_bytes)
 {
-	uint32_t attribute_bytes = r->n_attributes * (uint32_t)sizeof(CUlaunchAttribute), lane = work_lane(stream);
+	uint32_t attribute_bytes = r->n_attributes * (uint32_t)sizeof(CUlaunchAttribute),
+		 lane = work_lane(stream);
 	int32_t result = executor_ready(x);
 	struct backend_launch l;
 	uint64_t blocks, key;
 
 	if (result)
 		return result;
-	if (tail_bytes != attribute_bytes + r->param_bytes || r->param_bytes != function->param_bytes || !r->grid_x ||
-	    !r->grid_y || !r->grid_z || !r->block_x || !r->block_y || !r->block_z)
+	if (tail_bytes != attribute_bytes + r->param_bytes || r->param_bytes != function->param_bytes ||
+	    !r->grid_x || !r->grid_y || !r->grid_z || !r->block_x || !r->block_y || !r->block_z)
 		return CUDA_ERROR_INVALID_VALUE;
 	result = check_attributes(tail, r->n_attributes);
 	if (result)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop; see the header. Three things can hold the record at the ring's head back, and with it all behind it
-// (order is the guest's): the gate, the room in flight, and a handler that wants the device idle first. Meanwhile
-// completions, host waits and watches go on.
+// The loop; see the header. Three things can hold the record at the ring's head back, and with it all behind
+// it (order is the guest's): the gate, the room in flight, and a handler that wants the device idle first.
+// Meanwhile completions, host waits and watches go on.
 #include "executor/loop.h"
 
 #include <errno.h>
@@ -17,14 +17,14 @@
 #include "executor/executor.h"
 #include "executor/reply.h"
 
-#define BURST	      64u    // records in one round
-#define LINK_ROUNDS   4096u  // the link is looked at once in so many rounds that do not sleep
-#define FLUSH_NS      3000u  // a batch ends when the ring was empty for so long
-#define NAP_MIN_NS    5000u
-#define NAP_MAX_NS    250000u
+#define BURST	       64u   // records in one round
+#define LINK_ROUNDS    4096u // the link is looked at once in so many rounds that do not sleep
+#define FLUSH_NS       3000u // a batch ends when the ring was empty for so long
+#define NAP_MIN_NS     5000u
+#define NAP_MAX_NS     250000u
 #define NAP_BLOCKED_NS 10000000u
-#define NAP_ASLEEP_NS 20000u // a nap so long may be cut by the guest's doorbell
-#define NEVER	      UINT64_MAX
+#define NAP_ASLEEP_NS  20000u // a nap so long may be cut by the guest's doorbell
+#define NEVER	       UINT64_MAX
 
 enum stall { STALL_EMPTY, STALL_GATE, STALL_BUSY, STALL_NONE };
 
@@ -145,7 +145,8 @@ static bool look_for_completions(struct executor *x, uint64_t now_ns)
 	return came;
 }
 
-static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, uint64_t *ret_wake, const char **why)
+static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, uint64_t *ret_wake,
+		      const char **why)
 {
 	struct executor *x = l->x;
 	unsigned taken;
@@ -183,7 +184,8 @@ int loop_round(struct loop *l, uint64_t now_ns, const char **why)
 
 // ---- sleeping ----
 
-// Waits for doorbell, link or timeout. 1: the doorbell (or the mediator) rang, 0: it did not, -EPIPE: link closed.
+// Waits for doorbell, link or timeout. 1: the doorbell (or the mediator) rang, 0: it did not, -EPIPE: link
+// closed.
 static int wait_fds(struct loop *l, uint64_t timeout_ns)
 {
 	struct timespec ts = { .tv_sec = (time_t)(timeout_ns / NSEC_PER_SEC),
@@ -257,7 +259,9 @@ int loop_run(struct loop *l, const char **why)
 			return r;
 		if (r)
 			l->active_ns = now;
-		rest = r ? 0 : rest_ns(l, now, stall, wake); // what completed may be what the next record waits for
+		rest =
+		    r ? 0
+		      : rest_ns(l, now, stall, wake); // what completed may be what the next record waits for
 		if (rest) {
 			r = sleep_ring(l, rest, stall);
 			if (r > 0 && stall == STALL_EMPTY)
@@ -273,7 +277,8 @@ int loop_run(struct loop *l, const char **why)
 
 int loop_init(struct loop *l, struct executor *x)
 {
-	// The doorbell is never read: the guest holds it too and could make a read block. Each ring is an edge.
+	// The doorbell is never read: the guest holds it too and could make a read block. Each ring is an
+	// edge.
 	struct epoll_event bell = { .events = EPOLLIN | EPOLLET, .data.fd = x->doorbell };
 	struct epoll_event link = { .events = EPOLLIN | EPOLLRDHUP, .data.fd = x->link };
 	cleanup_fd int epoll = epoll_create1(EPOLL_CLOEXEC);

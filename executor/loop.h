@@ -20,9 +20,9 @@ struct loop {
 int loop_init(struct loop *l, struct executor *x);
 void loop_done(struct loop *l);
 
-// One round without sleeping: takes some records, sees what is complete, brings turn page and guest up to date.
-// 1: something happened, 0: nothing did, -EPROTO: the guest broke its channel (*why). For tests; loop_run is this
-// and sleeping.
+// One round without sleeping: takes some records, sees what is complete, brings turn page and guest up to
+// date. 1: something happened, 0: nothing did, -EPROTO: the guest broke its channel (*why). For tests;
+// loop_run is this and sleeping.
 int loop_round(struct loop *l, uint64_t now_ns, const char **why);
 
 // Runs until the link is closed (0), or the guest broke its channel (-EPROTO, *why), or -errno.

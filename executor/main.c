@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vgpu-executor: the process that owns one guest process's GPU context. Started by the mediator with the host link
-// as an inherited fd; takes one ASSIGN, serves that channel, ends when the link closes.
+// vgpu-executor: the process that owns one guest process's GPU context. Started by the mediator with the host
+// link as an inherited fd; takes one ASSIGN, serves that channel, ends when the link closes.
 #include <dlfcn.h>
 #include <errno.h>
 #include <getopt.h>
@@ -61,9 +61,12 @@ static int parse_fd(const char *text, int *ret)
 static int parse_options(int argc, char **argv, struct options *ret, enum log_level *ret_level)
 {
 	static const struct option longs[] = {
-		{ "backend", required_argument, NULL, 'b' }, { "modules", required_argument, NULL, 'm' },
-		{ "link-fd", required_argument, NULL, 'f' }, { "log", required_argument, NULL, 'l' },
-		{ "no-sandbox", no_argument, NULL, 'n' },    { "sandbox-log", no_argument, NULL, 's' },
+		{ "backend", required_argument, NULL, 'b' },
+		{ "modules", required_argument, NULL, 'm' },
+		{ "link-fd", required_argument, NULL, 'f' },
+		{ "log", required_argument, NULL, 'l' },
+		{ "no-sandbox", no_argument, NULL, 'n' },
+		{ "sandbox-log", no_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -117,7 +120,8 @@ static int send_ready(int link, const struct executor *x)
 // ---- start ----
 
 // 0; -ENOLINK: the mediator closed the link instead of assigning; else why.
-static int receive_assign(int link, struct link_assign *ret, int fds[SEQPACKET_MAX_FDS], char *why, size_t why_bytes)
+static int receive_assign(int link, struct link_assign *ret, int fds[SEQPACKET_MAX_FDS], char *why,
+			  size_t why_bytes)
 {
 	char packet[LINK_MAX_PACKET];
 	unsigned n_fds;
@@ -143,7 +147,9 @@ static int find_module(const struct options *o, char *ret, size_t n)
 	const char *places[] = { installed, built, NULL };
 
 	if (o->modules)
-		return snprintf(ret, n, "%s/vgpu-backend-%s.so", o->modules, o->backend) < (int)n ? 0 : -ENAMETOOLONG;
+		return snprintf(ret, n, "%s/vgpu-backend-%s.so", o->modules, o->backend) < (int)n
+			   ? 0
+			   : -ENAMETOOLONG;
 	snprintf(installed, sizeof(installed), "../lib/vgpu/vgpu-backend-%s.so", o->backend);
 	snprintf(built, sizeof(built), "backends/%s/vgpu-backend-%s.so", o->backend, o->backend);
 	return beside_find(places, ret, n);
@@ -170,7 +176,9 @@ static const struct backend_ops *load_backend(const struct options *o, char *why
 
 static int start(const struct options *o, char *why, size_t why_bytes)
 {
-	struct sandbox_options cage = { .profile = o->backend, .link = o->link, .name_refused = o->sandbox_log };
+	struct sandbox_options cage = { .profile = o->backend,
+					.link = o->link,
+					.name_refused = o->sandbox_log };
 	const struct backend_ops *ops;
 	int fds[SEQPACKET_MAX_FDS];
 	struct link_assign assign;
@@ -215,7 +223,8 @@ static enum exit_code serve(int link)
 	if (r >= 0)
 		return EXIT_LINK_CLOSED;
 	log_warning("channel ended: %s", why ? why : strerror(-r));
-	send_ended(link, LINK_ENDED, r == -EPROTO ? LINK_E_BAD_RECORD : LINK_E_INTERNAL, why ? why : strerror(-r));
+	send_ended(link, LINK_ENDED, r == -EPROTO ? LINK_E_BAD_RECORD : LINK_E_INTERNAL,
+		   why ? why : strerror(-r));
 	return EXIT_CHANNEL_BROKEN;
 }
 
@@ -243,6 +252,7 @@ int main(int argc, char **argv)
 		send_ended(options.link, LINK_FAILED, LINK_E_BACKEND, why);
 		_exit(EXIT_START_FAILED);
 	}
-	// No destructors: the kernel frees everything at once, and a driver's would wait for work of a tenant.
+	// No destructors: the kernel frees everything at once, and a driver's would wait for work of a
+	// tenant.
 	_exit(serve(options.link));
 }

@@ -12,8 +12,8 @@
 #include "protocol/cuda/cuda_abi.h"
 #include "executor/tree.h" // last
 
-// A free part of the window. Whoever holds a part of the window keeps the extent that it will become again, so
-// that giving back never needs memory.
+// A free part of the window. Whoever holds a part of the window keeps the extent that it will become again,
+// so that giving back never needs memory.
 struct memory_extent {
 	RB_ENTRY(memory_extent) by_address, by_size;
 	uint64_t address, size;
@@ -171,7 +171,8 @@ static int32_t span_unmap(struct memory *m, struct memory_extent *e)
 	uint64_t size = e->size;
 	int r = m->ops->mem_unmap(m->backend, e->address, size);
 
-	// A backend that cannot unmap has lost its context; the address is then gone for good, the charge is not.
+	// A backend that cannot unmap has lost its context; the address is then gone for good, the charge is
+	// not.
 	if (r)
 		free(e);
 	else
@@ -260,7 +261,7 @@ static int32_t piece_alloc(struct memory *m, struct memory_block *b, uint64_t *r
 	int64_t at = -1;
 	int32_t r;
 
-	LIST_FOREACH(c, &m->roomy, link) {
+	LIST_FOREACH (c, &m->roomy, link) {
 		if (c->longest < n)
 			continue;
 		at = find_run(c, chunk_units(m), n, &c->longest);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device memory of one executor: addresses inside the device window, backed by the backend's mem_map in whole
 // granules. Allocations above half a chunk have granules of their own; smaller ones share chunks. What the
-// tenant's quota is charged is exactly what is mapped. Pieces are re-used only inside this process, so whatever a
-// recycled one holds is the same program's own; fresh mappings come clean from the backend.
+// tenant's quota is charged is exactly what is mapped. Pieces are re-used only inside this process, so
+// whatever a recycled one holds is the same program's own; fresh mappings come clean from the backend.
 #ifndef VGPU_EXECUTOR_MEMORY_H
 #define VGPU_EXECUTOR_MEMORY_H
 
@@ -31,25 +31,25 @@ struct memory {
 	struct backend *backend;
 	struct vgpu_turn_page *turn;
 	struct vgpu_tenant_page *tenant;
-	uint64_t granule;     // 0: the backend allocates (ops->mem_alloc)
+	uint64_t granule; // 0: the backend allocates (ops->mem_alloc)
 	uint64_t chunk_bytes;
-	struct memory_blocks blocks;   // live allocations and module variables, by address
-	struct memory_extents extents; // free parts of the window, by address
-	struct memory_sizes sizes;     // the same, by size
+	struct memory_blocks blocks;	 // live allocations and module variables, by address
+	struct memory_extents extents;	 // free parts of the window, by address
+	struct memory_sizes sizes;	 // the same, by size
 	LIST_HEAD(, memory_chunk) roomy; // chunks with free units
-	uint64_t held;	     // bytes mapped and charged
+	uint64_t held;			 // bytes mapped and charged
 	uint32_t n_blocks;
 };
 
-// The window is [base, base + bytes), of which the last part is the backend's (BACKEND_PRIVATE_WINDOW_BYTES). All
-// pointers stay valid until memory_done. 0 or -errno.
+// The window is [base, base + bytes), of which the last part is the backend's (BACKEND_PRIVATE_WINDOW_BYTES).
+// All pointers stay valid until memory_done. 0 or -errno.
 int memory_init(struct memory *m, const struct backend_ops *ops, struct backend *backend, uint64_t base,
 		uint64_t bytes, struct vgpu_turn_page *turn, struct vgpu_tenant_page *tenant);
 // memory_clear must have been called.
 void memory_done(struct memory *m);
 
-// size bytes at *ret_address, aligned to MEMORY_UNIT; *ret_charged is what the quota was charged for it (0 when a
-// chunk had room). CUresult; on an error nothing has changed.
+// size bytes at *ret_address, aligned to MEMORY_UNIT; *ret_charged is what the quota was charged for it (0
+// when a chunk had room). CUresult; on an error nothing has changed.
 int32_t memory_alloc(struct memory *m, uint64_t size, uint64_t *ret_address, uint64_t *ret_charged);
 
 // Whether address is the base of an allocation, and giving that allocation back. No work may use it any more.

@@ -160,7 +160,8 @@ static bool layout_fits(const struct backend_function_info *info, uint32_t room)
 	if (info->param_bytes > VGPU_MAX_PARAM_BYTES || info->n_params > room / sizeof(info->params[0]))
 		return false;
 	for (uint32_t i = 0; i < info->n_params; i++)
-		if (info->params[i][0] > info->param_bytes || info->params[i][1] > info->param_bytes - info->params[i][0])
+		if (info->params[i][0] > info->param_bytes ||
+		    info->params[i][1] > info->param_bytes - info->params[i][0])
 			return false;
 	return true;
 }
@@ -207,7 +208,8 @@ static bool attribute_settable(uint32_t attribute)
 {
 	return attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES ||
 	       attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT ||
-	       (attribute >= CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH && attribute < CU_FUNC_ATTRIBUTE_COUNT) ||
+	       (attribute >= CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH &&
+		attribute < CU_FUNC_ATTRIBUTE_COUNT) ||
 	       attribute == 100; // cuFuncSetCacheConfig
 }
 
@@ -262,6 +264,6 @@ int32_t on_occupancy(struct executor *x, const struct record_occupancy *r, struc
 	int32_t result = executor_ready(x);
 
 	return result ? result
-		      : x->ops->occupancy(x->backend, function->backend, r->block_threads, r->dynamic_shared, r->flags,
-					  &ret->blocks);
+		      : x->ops->occupancy(x->backend, function->backend, r->block_threads, r->dynamic_shared,
+					  r->flags, &ret->blocks);
 }

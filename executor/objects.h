@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The objects that a guest makes in its channel, as the executor keeps them. Each begins with the handle it is
-// known by. Made by on_*_create handlers, owned by the handle table from handle_enter to handle_remove.
+// The objects that a guest makes in its channel, as the executor keeps them. Each begins with the handle it
+// is known by. Made by on_*_create handlers, owned by the handle table from handle_enter to handle_remove.
 #ifndef VGPU_EXECUTOR_OBJECTS_H
 #define VGPU_EXECUTOR_OBJECTS_H
 

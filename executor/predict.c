@@ -53,8 +53,8 @@ uint64_t predict_ns(const struct predict *p, uint64_t key, uint64_t fallback)
 	return e ? e->ns : fallback;
 }
 
-// The place that a new key gets: a free one, else the least used; the others' uses are halved so that a key of
-// long ago does not stay for ever.
+// The place that a new key gets: a free one, else the least used; the others' uses are halved so that a key
+// of long ago does not stay for ever.
 static struct predict_entry *make_room(struct predict *p, uint64_t key)
 {
 	struct predict_entry *least = NULL;

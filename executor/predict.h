@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a piece of GPU work will take, learnt from what it took: a moving average keyed by the kernel and the size
-// class of its grid (or by the kind of copy and the size class of its bytes). Pure: no clock, no allocation.
-// A fixed table; when a key's places are taken the least used one makes room.
+// What a piece of GPU work will take, learnt from what it took: a moving average keyed by the kernel and the
+// size class of its grid (or by the kind of copy and the size class of its bytes). Pure: no clock, no
+// allocation. A fixed table; when a key's places are taken the least used one makes room.
 #ifndef VGPU_EXECUTOR_PREDICT_H
 #define VGPU_EXECUTOR_PREDICT_H
 

@@ -13,7 +13,8 @@
 
 static struct reply_slot *slot_at(struct executor *x, uint16_t slot)
 {
-	return (struct reply_slot *)(x->channel + x->assign.geometry.reply_offset + (size_t)slot * VGPU_REPLY_SLOT_BYTES);
+	return (struct reply_slot *)(x->channel + x->assign.geometry.reply_offset +
+				     (size_t)slot * VGPU_REPLY_SLOT_BYTES);
 }
 
 uint8_t *reply_payload(struct executor *x, uint16_t slot)

@@ -8,7 +8,8 @@
 
 #include "protocol/guest/calls.h"
 
-void ring_init(struct ring *r, struct channel_header *header, const void *base, uint32_t bytes, uint32_t reply_slots)
+void ring_init(struct ring *r, struct channel_header *header, const void *base, uint32_t bytes,
+	       uint32_t reply_slots)
 {
 	assert(bytes >= VGPU_RECORD_MAX && !(bytes & (bytes - 1)));
 	r->header = header;
@@ -31,7 +32,8 @@ static const char *check_header(const struct ring *r, const struct record_header
 	if (h->length < sizeof(*h) || h->length > published || h->length > to_end)
 		return "record: length outside of what is published";
 	if (h->opcode == OPCODE_PAD)
-		return h->length == to_end && h->reply_slot == REPLY_NONE && !h->cookie ? NULL : "pad: malformed";
+		return h->length == to_end && h->reply_slot == REPLY_NONE && !h->cookie ? NULL
+											: "pad: malformed";
 	if (h->length > VGPU_RECORD_MAX)
 		return "record: longer than VGPU_RECORD_MAX";
 	if (((h->length + (RECORD_ALIGN - 1)) & ~(RECORD_ALIGN - 1)) > published)
@@ -39,7 +41,9 @@ static const char *check_header(const struct ring *r, const struct record_header
 	if (h->opcode >= OPCODE_COUNT)
 		return "record: unknown opcode";
 	if (!call_infos[h->opcode].has_reply)
-		return h->reply_slot == REPLY_NONE && !h->cookie ? NULL : "record: reply asked of a call without one";
+		return h->reply_slot == REPLY_NONE && !h->cookie
+			   ? NULL
+			   : "record: reply asked of a call without one";
 	return h->reply_slot < r->reply_slots ? NULL : "record: reply slot out of range";
 }
 

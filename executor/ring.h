@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The consumer's side of the command ring (protocol/guest/channel.h). Everything in the ring and its header may
-// change while it is read: each word is loaded once, bounded, and a record is copied once into private memory.
+// The consumer's side of the command ring (protocol/guest/channel.h). Everything in the ring and its header
+// may change while it is read: each word is loaded once, bounded, and a record is copied once into private
+// memory.
 #ifndef VGPU_EXECUTOR_RING_H
 #define VGPU_EXECUTOR_RING_H
 
@@ -25,11 +26,12 @@ struct ring {
 };
 
 // base and bytes: the mapped ring. Starts at the shared head of 0.
-void ring_init(struct ring *r, struct channel_header *header, const void *base, uint32_t bytes, uint32_t reply_slots);
+void ring_init(struct ring *r, struct channel_header *header, const void *base, uint32_t bytes,
+	       uint32_t reply_slots);
 
 // Makes the next record current unless one is. 1: r->record and r->payload (record.length minus the header's
-// bytes) are valid, its opcode is known, its reply slot fits the opcode. 0: the ring is empty. -EPROTO: the guest
-// broke the ring; *why (static text) says how.
+// bytes) are valid, its opcode is known, its reply slot fits the opcode. 0: the ring is empty. -EPROTO: the
+// guest broke the ring; *why (static text) says how.
 int ring_next(struct ring *r, const char **why);
 
 // The current record is done: its bytes are the producer's again.

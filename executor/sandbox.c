@@ -23,30 +23,105 @@
 
 // Every profile: the loop, memory, threads that a backend starts, and dying.
 static const char *const common_calls[] = {
-	"read",		   "write",	      "writev",	       "close",		 "fstat",	  "newfstatat",
-	"lseek",	   "mmap",	      "mprotect",      "munmap",	 "mremap",	  "madvise",
-	"brk",		   "futex",	      "epoll_wait",    "epoll_pwait",	 "epoll_pwait2",  "epoll_ctl",
-	"poll",		   "ppoll",	      "clock_gettime", "clock_nanosleep", "nanosleep",	  "gettimeofday",
-	"sched_yield",	   "rt_sigaction",    "rt_sigprocmask", "rt_sigreturn",	 "sigaltstack",	  "getpid",
-	"gettid",	   "tgkill",	      "exit",	       "exit_group",	 "restart_syscall", "set_robust_list",
-	"rseq",		   "getrandom",	      "prlimit64",     "sched_getaffinity", "getcpu",	  "membarrier",
+	"read",
+	"write",
+	"writev",
+	"close",
+	"fstat",
+	"newfstatat",
+	"lseek",
+	"mmap",
+	"mprotect",
+	"munmap",
+	"mremap",
+	"madvise",
+	"brk",
+	"futex",
+	"epoll_wait",
+	"epoll_pwait",
+	"epoll_pwait2",
+	"epoll_ctl",
+	"poll",
+	"ppoll",
+	"clock_gettime",
+	"clock_nanosleep",
+	"nanosleep",
+	"gettimeofday",
+	"sched_yield",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"sigaltstack",
+	"getpid",
+	"gettid",
+	"tgkill",
+	"exit",
+	"exit_group",
+	"restart_syscall",
+	"set_robust_list",
+	"rseq",
+	"getrandom",
+	"prlimit64",
+	"sched_getaffinity",
+	"getcpu",
+	"membarrier",
 };
 
 // Threads and what an in-process compiler asks for.
 static const char *const cpu_calls[] = {
-	"clone3", "sched_setaffinity", "set_tid_address", "uname", "sysinfo", "getrusage", "readlink", "access",
+	"clone3",  "sched_setaffinity", "set_tid_address", "uname",
+	"sysinfo", "getrusage",		"readlink",	   "access",
 };
 
 // The NVIDIA driver's user side: its device files, its compiler library, its own threads and event fds.
 static const char *const cuda_calls[] = {
-	"clone3",	"sched_setaffinity", "set_tid_address",	  "uname",	  "sysinfo",	"getrusage",
-	"ioctl",	"eventfd2",	     "memfd_create",	  "pipe2",	  "fcntl",	"dup",
-	"dup3",		"stat",		     "lstat",		  "statx",	  "access",	"faccessat",
-	"faccessat2",	"readlink",	     "readlinkat",	  "getdents64",	  "pread64",	"getcwd",
-	"statfs",	"fstatfs",	     "geteuid",		  "getuid",	  "getgid",	"getegid",
-	"epoll_create1", "mlock",	     "munlock",		  "mincore",	  "set_mempolicy", "get_mempolicy",
-	"mbind",	"sched_getscheduler", "sched_getparam",	  "sched_get_priority_max", "sched_get_priority_min",
-	"ftruncate",	"fadvise64",	     "flock",		  "getppid",	  "capget",	"arch_prctl",
+	"clone3",
+	"sched_setaffinity",
+	"set_tid_address",
+	"uname",
+	"sysinfo",
+	"getrusage",
+	"ioctl",
+	"eventfd2",
+	"memfd_create",
+	"pipe2",
+	"fcntl",
+	"dup",
+	"dup3",
+	"stat",
+	"lstat",
+	"statx",
+	"access",
+	"faccessat",
+	"faccessat2",
+	"readlink",
+	"readlinkat",
+	"getdents64",
+	"pread64",
+	"getcwd",
+	"statfs",
+	"fstatfs",
+	"geteuid",
+	"getuid",
+	"getgid",
+	"getegid",
+	"epoll_create1",
+	"mlock",
+	"munlock",
+	"mincore",
+	"set_mempolicy",
+	"get_mempolicy",
+	"mbind",
+	"sched_getscheduler",
+	"sched_getparam",
+	"sched_get_priority_max",
+	"sched_get_priority_min",
+	"ftruncate",
+	"fadvise64",
+	"flock",
+	"getppid",
+	"capget",
+	"arch_prctl",
 };
 
 struct profile {
@@ -69,7 +144,8 @@ int sandbox_prepare(int keep)
 {
 	const struct rlimit none = { 0, 0 };
 
-	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	if (keep > 3 && close_range(3, (unsigned)keep - 1, 0) < 0)
 		return -errno;
@@ -135,7 +211,8 @@ static int allow_all(scmp_filter_ctx filter, const char *const *names, size_t n)
 // Messages on the link only: no call takes an address there, and no other socket exists or can be made.
 static int allow_link(scmp_filter_ctx filter, int link)
 {
-	static const int calls[] = { SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(shutdown) };
+	static const int calls[] = { SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(recvfrom),
+				     SCMP_SYS(shutdown) };
 	int r = 0;
 
 	for (size_t i = 0; i < COUNT(calls) && !r; i++)
@@ -144,8 +221,8 @@ static int allow_link(scmp_filter_ctx filter, int link)
 	return r;
 }
 
-// Threads, but no new process: clone only with CLONE_THREAD. clone3's flags cannot be seen; it answers ENOSYS, and
-// the C library falls back to clone.
+// Threads, but no new process: clone only with CLONE_THREAD. clone3's flags cannot be seen; it answers
+// ENOSYS, and the C library falls back to clone.
 static int allow_threads(scmp_filter_ctx filter)
 {
 	const scmp_datum_t thread = 0x00010000; // CLONE_THREAD
@@ -162,15 +239,18 @@ static int allow_opens(scmp_filter_ctx filter)
 	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
 				 SCMP_A2(SCMP_CMP_MASKED_EQ, making, 0));
 
-	return r ? r : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 1,
-					SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT));
+	return r ? r
+		 : seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 1,
+				    SCMP_A2(SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT));
 }
 
 // What libraries try and do well without: refused with an error instead of death.
 static int refuse_softly(scmp_filter_ctx filter, const struct profile *p)
 {
-	static const char *const soft[] = { "openat", "open", "socket", "mkdir", "unlink", "sched_setscheduler", "prctl",
-					    "ioctl", "readlink", "access", "uname", "sysinfo" };
+	static const char *const soft[] = { "openat", "open",	"socket",
+					    "mkdir",  "unlink", "sched_setscheduler",
+					    "prctl",  "ioctl",	"readlink",
+					    "access", "uname",	"sysinfo" };
 	int r = 0;
 
 	for (size_t i = 0; i < COUNT(soft) && !r; i++) {

@@ -46,7 +46,8 @@ static int map_memfd(int fd, uint64_t bytes, bool guest_has_it, void **ret)
 static int reserve(uint64_t base, uint64_t bytes)
 {
 	void *want = (void *)(uintptr_t)base;
-	void *p = mmap(want, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	void *p = mmap(want, bytes, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
@@ -103,7 +104,8 @@ int executor_map(struct executor *x, const struct link_assign *assign, const int
 		}
 		if (!r) {
 			what = "tenant page";
-			r = map_memfd(fds[ASSIGN_TENANT_PAGE], sizeof(struct vgpu_tenant_page), false, &tenant);
+			r = map_memfd(fds[ASSIGN_TENANT_PAGE], sizeof(struct vgpu_tenant_page), false,
+				      &tenant);
 		}
 		x->channel = channel;
 		x->turn = turn;
@@ -176,7 +178,8 @@ static int open_backend(struct executor *x, char *why, size_t why_bytes)
 	r = x->ops->open(&env, &x->backend, error, sizeof(error));
 	if (r) {
 		error[sizeof(error) - 1] = 0;
-		snprintf(why, why_bytes, "backend %s, device %u: CUDA error %d: %s", x->ops->name, env.device, r, error);
+		snprintf(why, why_bytes, "backend %s, device %u: CUDA error %d: %s", x->ops->name, env.device,
+			 r, error);
 		return -ENODEV;
 	}
 	return 0;
@@ -192,7 +195,8 @@ int executor_init(struct executor *x, const struct backend_ops *ops, char *why, 
 	r = open_backend(x, why, why_bytes);
 	if (r < 0)
 		return r;
-	r = memory_init(&x->memory, ops, x->backend, g->device_window_base, g->device_window_bytes, x->turn, x->tenant);
+	r = memory_init(&x->memory, ops, x->backend, g->device_window_base, g->device_window_bytes, x->turn,
+			x->tenant);
 	if (!r)
 		r = track_init(&x->track);
 	if (r < 0) {

@@ -52,8 +52,8 @@ int32_t on_stream_destroy(struct executor *x, const struct record_stream_destroy
 	return result;
 }
 
-int32_t on_stream_wait_event(struct executor *x, const struct record_stream_wait_event *r, struct stream *stream,
-			     struct event *event)
+int32_t on_stream_wait_event(struct executor *x, const struct record_stream_wait_event *r,
+			     struct stream *stream, struct event *event)
 {
 	uint32_t lane = work_lane(stream);
 	int32_t result = executor_ready(x);
@@ -68,7 +68,8 @@ int32_t on_stream_wait_event(struct executor *x, const struct record_stream_wait
 	return result;
 }
 
-int32_t on_stream_wait_value(struct executor *x, const struct record_stream_wait_value *r, struct stream *stream)
+int32_t on_stream_wait_value(struct executor *x, const struct record_stream_wait_value *r,
+			     struct stream *stream)
 {
 	int32_t result = executor_ready(x);
 

@@ -401,7 +401,8 @@ static void lane_poll(struct executor *x, uint32_t lane, struct finished *f)
 	}
 }
 
-// All that was seen finished at once shares the time since the last such moment in the measure of its prediction.
+// All that was seen finished at once shares the time since the last such moment in the measure of its
+// prediction.
 static void learn(struct executor *x, struct finished *f, uint64_t now_ns)
 {
 	struct track *t = &x->track;
@@ -411,7 +412,8 @@ static void learn(struct executor *x, struct finished *f, uint64_t now_ns)
 
 	while ((b = STAILQ_FIRST(&f->batches))) {
 		for (uint32_t i = 0; i < b->n_keys; i++)
-			predict_learn(&x->predict, b->keys[i].key, (uint64_t)((double)b->keys[i].each_ns * ratio));
+			predict_learn(&x->predict, b->keys[i].key,
+				      (uint64_t)((double)b->keys[i].each_ns * ratio));
 		STAILQ_REMOVE_HEAD(&f->batches, next);
 		STAILQ_INSERT_HEAD(&t->free_batches, b, next);
 	}
@@ -508,7 +510,7 @@ void track_pass(struct executor *x, uint64_t now_ns, bool may_pass)
 	for (uint32_t i = 0; passed && i < t->n_active; i++) {
 		struct lane *l = &t->lanes[t->active[i]];
 
-		STAILQ_FOREACH(b, &l->batches, next)
+		STAILQ_FOREACH (b, &l->batches, next)
 			unblock(t, b, now_ns);
 		if (l->open)
 			unblock(t, l->open, now_ns);

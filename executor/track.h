@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is in flight on the device. Each stream has a lane; the GPU records submitted to it are collected in
-// batches, and a batch ends with a stream-ordered store of its number to the lane's private word, so completion
-// is seen by reading memory. Batch numbers are one sequence for all lanes and only grow.
+// batches, and a batch ends with a stream-ordered store of its number to the lane's private word, so
+// completion is seen by reading memory. Batch numbers are one sequence for all lanes and only grow.
 //
-// A stream that waits for the guest (stream_wait_value) waits on a second private word of its lane, and the loop
-// passes the guest's value on when it has come and the turn is ours. So nothing behind such a wait begins to run
-// outside of a turn, and until then it counts as blocked: not in flight, not busy, no reason to keep a turn.
-// A guard is the set of such waits that work stands behind, carried along by events and the legacy stream.
+// A stream that waits for the guest (stream_wait_value) waits on a second private word of its lane, and the
+// loop passes the guest's value on when it has come and the turn is ours. So nothing behind such a wait
+// begins to run outside of a turn, and until then it counts as blocked: not in flight, not busy, no reason to
+// keep a turn. A guard is the set of such waits that work stands behind, carried along by events and the
+// legacy stream.
 //
 // Called by the executor's loop thread only.
 #ifndef VGPU_EXECUTOR_TRACK_H
@@ -25,7 +26,7 @@ struct backend_stream;
 
 // Streams that were destroyed while they had work keep their lane until it is done.
 #define TRACK_LANES	    (VGPU_MAX_STREAMS + 256u)
-#define TRACK_LEGACY	    0u // the legacy default stream's lane
+#define TRACK_LEGACY	    0u	 // the legacy default stream's lane
 #define TRACK_MAX_RECORDS   512u // in flight at once: below the depth at which the driver itself would block us
 #define TRACK_BATCH_RECORDS 32u
 #define TRACK_BATCH_NS	    500000ull
@@ -65,8 +66,8 @@ struct lane {
 	struct backend_stream *stream;
 	bool used, closing, blocking, active;
 	uint64_t passed_wait;
-	uint64_t last_batch; // number of the batch begun last
-	struct batch *open; // collecting
+	uint64_t last_batch;	      // number of the batch begun last
+	struct batch *open;	      // collecting
 	STAILQ_HEAD(, batch) batches; // submitted, oldest first
 	STAILQ_HEAD(, track_slot) fences, waits;
 	struct guard guard; // of work submitted from here on
@@ -79,7 +80,8 @@ struct lane_words {
 
 struct track {
 	struct lane *lanes; // TRACK_LANES
-	struct lane_words *words; // as many; page-aligned, registered with the backend while a context is active
+	struct lane_words
+	    *words; // as many; page-aligned, registered with the backend while a context is active
 	size_t words_bytes;
 	struct batch batch_pool[TRACK_MAX_RECORDS];
 	struct track_slot slot_pool[TRACK_MAX_RECORDS];
@@ -90,11 +92,11 @@ struct track {
 	uint32_t next_lane; // where the search for a free lane begins
 	uint64_t last_batch, last_wait;
 	uint32_t records, blocked_records; // all; those of blocked batches
-	uint32_t n_waits; // host waits not passed on
-	uint64_t predicted_ns; // of work in flight and not blocked
-	uint64_t busy_since; // 0: idle
-	uint64_t last_seen_ns; // when a completion was seen last
-	bool pass_waits_for_turn; // a host wait's value has come, the gate keeps it
+	uint32_t n_waits;		   // host waits not passed on
+	uint64_t predicted_ns;		   // of work in flight and not blocked
+	uint64_t busy_since;		   // 0: idle
+	uint64_t last_seen_ns;		   // when a completion was seen last
+	bool pass_waits_for_turn;	   // a host wait's value has come, the gate keeps it
 };
 
 // 0 or -ENOMEM.
@@ -106,8 +108,8 @@ uint32_t track_lane_get(struct track *t, struct backend_stream *stream, bool blo
 // The stream is about to be destroyed; the lane goes when its work is done.
 void track_lane_put(struct executor *x, uint32_t lane);
 
-// A GPU record is about to go to the backend (before: orders it behind host waits), and went there (after). key
-// 0: nothing to learn of it. Room is the admission's business: track_has_room.
+// A GPU record is about to go to the backend (before: orders it behind host waits), and went there (after).
+// key 0: nothing to learn of it. Room is the admission's business: track_has_room.
 void track_before(struct executor *x, uint32_t lane);
 void track_after(struct executor *x, uint32_t lane, uint64_t key, uint64_t predicted_ns);
 

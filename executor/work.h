@@ -22,8 +22,8 @@ static inline uint32_t work_lane(const struct stream *s)
 	return s ? s->lane : TRACK_LEGACY;
 }
 
-// copy.c: the bytes between the first and the last one that a box touches; false: it is empty, does not fit 64
-// bits, or its rows or slices overlap.
+// copy.c: the bytes between the first and the last one that a box touches; false: it is empty, does not fit
+// 64 bits, or its rows or slices overlap.
 bool box_span(uint64_t width, uint64_t height, uint64_t depth, uint64_t pitch, uint64_t slice, uint64_t *ret);
 
 // Freeing objects of a kind with their handle (visitors of handle_each).

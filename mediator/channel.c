@@ -389,7 +389,7 @@ static int prepare(struct channel *c)
 {
 	int r;
 
-	memory_geometry(&c->geometry);
+	memory_geometry(c->mediator->settings->gpu_window_offset, &c->geometry);
 	r = memory_make_channel(&c->geometry, &c->channel_fd, &c->window_fd);
 	if (r < 0)
 		return r;

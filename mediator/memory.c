@@ -45,7 +45,7 @@ int memory_make(const char *name, uint64_t bytes, int *ret_fd, void **ret_map)
 	return 0;
 }
 
-void memory_geometry(struct link_geometry *ret)
+void memory_geometry(uint64_t window_offset, struct link_geometry *ret)
 {
 	*ret = (struct link_geometry){
 		.ring_offset = CHANNEL_HEADER_BYTES,
@@ -55,10 +55,10 @@ void memory_geometry(struct link_geometry *ret)
 		.fence_offset =
 		    CHANNEL_HEADER_BYTES + VGPU_RING_BYTES + VGPU_REPLY_SLOTS * VGPU_REPLY_SLOT_BYTES,
 		.fence_slots = VGPU_FENCE_SLOTS,
-		.host_window_base = VGPU_HOST_WINDOW_BASE,
+		.host_window_base = VGPU_HOST_WINDOW_BASE + window_offset,
 		.host_window_bytes = VGPU_HOST_WINDOW_LIMIT,
 		.arena_bytes = VGPU_ARENA_BYTES,
-		.device_window_base = VGPU_DEVICE_WINDOW_BASE,
+		.device_window_base = VGPU_DEVICE_WINDOW_BASE + window_offset,
 		.device_window_bytes = VGPU_WINDOW_BYTES,
 	};
 	ret->channel_bytes = ret->fence_offset + (uint64_t)ret->fence_slots * sizeof(uint64_t);

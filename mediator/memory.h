@@ -14,7 +14,7 @@
 int memory_make(const char *name, uint64_t bytes, int *ret_fd, void **ret_map);
 
 // The same geometry for every channel, from common/limits.h.
-void memory_geometry(struct link_geometry *ret);
+void memory_geometry(uint64_t window_offset, struct link_geometry *ret);
 
 // The channel's two memfds, header of the channel written.
 int memory_make_channel(const struct link_geometry *g, int *ret_channel_fd, int *ret_window_fd);

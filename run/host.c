@@ -84,17 +84,22 @@ static int make_directory(char *ret, size_t n)
 	return mkdtemp(ret) ? 0 : -errno;
 }
 
+// The sockets that are left in it, and itself.
 static void remove_directory(const char *path)
 {
-	DIR *d = opendir(path);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
-	while (d && (e = readdir(d))) {
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			unlinkat(dirfd(d), e->d_name, 0);
+	if (!d) {
+		close_fd(&fd);
+		return;
 	}
-	if (d)
-		closedir(d);
+	while ((e = readdir(d))) {
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			unlinkat(fd, e->d_name, 0);
+	}
+	closedir(d);
 	rmdir(path);
 }
 

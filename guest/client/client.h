@@ -104,6 +104,8 @@ int vgpu_window_adopt(struct vgpu_client *c, void *address, uint64_t bytes, uint
 int vgpu_window_release(struct vgpu_client *c, void *address, uint64_t bytes, uint64_t offset);
 
 uint64_t vgpu_client_window_base(const struct vgpu_client *c);
+// Whether the address lies in the host or the device window: no program memory of its own is there.
+bool vgpu_client_in_window(const struct vgpu_client *c, uint64_t address);
 uint32_t vgpu_client_tenant(const struct vgpu_client *c);
 
 #endif

@@ -296,6 +296,12 @@ uint64_t vgpu_client_window_base(const struct vgpu_client *c)
 	return c->geometry.host_window_base;
 }
 
+bool vgpu_client_in_window(const struct vgpu_client *c, uint64_t address)
+{
+	return address - c->geometry.host_window_base < VGPU_WINDOW_BYTES ||
+	       address - c->geometry.device_window_base < c->geometry.device_window_bytes;
+}
+
 uint32_t vgpu_client_tenant(const struct vgpu_client *c)
 {
 	return c->tenant;

@@ -41,6 +41,11 @@ static struct vc_context *context_new(int is_primary, unsigned int flags)
 	return ctx;
 }
 
+CUcontext vc_primary_context(void)
+{
+	return from_handle(primary_handle);
+}
+
 int vc_contexts_init(void)
 {
 	if (!primary)
@@ -125,20 +130,34 @@ CUresult cuDevicePrimaryCtxRetain(CUcontext *ctx, CUdevice device)
 	return result;
 }
 
+// Not if somebody has retained it again in between and unused_only.
+static void primary_end(int unused_only)
+{
+	pthread_mutex_lock(&primary_lock);
+	if (atomic_load(&primary->active) && !(unused_only && primary_count)) {
+		release_owned(primary);
+		atomic_store(&primary->active, 0);
+	}
+	pthread_mutex_unlock(&primary_lock);
+}
+
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device)
 {
 	CUresult result = enter_device(device);
+	int last = 0;
 
 	if (result)
 		return result;
 	pthread_mutex_lock(&primary_lock);
 	if (!primary_count)
 		result = CUDA_ERROR_INVALID_CONTEXT;
-	else if (--primary_count == 0 && atomic_load(&primary->active)) {
-		release_owned(primary);
-		atomic_store(&primary->active, 0);
-	}
+	else
+		last = --primary_count == 0 && atomic_load(&primary->active);
 	pthread_mutex_unlock(&primary_lock);
+	if (last) {
+		vc_storage_release(primary);
+		primary_end(1);
+	}
 	return result;
 }
 
@@ -148,11 +167,8 @@ CUresult cuDevicePrimaryCtxReset_v2(CUdevice device)
 
 	if (result)
 		return result;
-	pthread_mutex_lock(&primary_lock);
-	if (atomic_load(&primary->active))
-		release_owned(primary);
-	atomic_store(&primary->active, 0); // the references stay: whoever retained it still releases it
-	pthread_mutex_unlock(&primary_lock);
+	vc_storage_release(primary);
+	primary_end(0); // the references stay: whoever retained it still releases it
 	return CUDA_SUCCESS;
 }
 
@@ -245,6 +261,7 @@ CUresult cuCtxDestroy_v2(CUcontext handle)
 	ctx = vc_context_find(handle);
 	if (!ctx || ctx->primary || !vc_object_claim(ctx, (uint64_t)(uintptr_t)handle))
 		return CUDA_ERROR_INVALID_CONTEXT;
+	vc_storage_release(ctx);
 	release_owned(ctx);
 	atomic_store(&ctx->active, 0);
 	if (vc_thread.current == ctx && vc_thread.current_handle == (uint64_t)(uintptr_t)handle)

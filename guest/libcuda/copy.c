@@ -41,8 +41,7 @@ static CUresult locate(uint64_t address, uint64_t bytes, enum vc_side side, enum
 		return CUDA_SUCCESS;
 	}
 	// A range that only begins in known memory, or lies in a window, or is called device memory: refused.
-	if (side == VC_SIDE_DEVICE || !address || address - VGPU_DEVICE_WINDOW_BASE < VGPU_WINDOW_BYTES ||
-	    address - VGPU_HOST_WINDOW_BASE < VGPU_WINDOW_BYTES)
+	if (side == VC_SIDE_DEVICE || !address || vgpu_client_in_window(vc_client, address))
 		return CUDA_ERROR_INVALID_VALUE;
 	*ret = PAGEABLE; // a registered range's bytes may be copied by the processor too
 	return CUDA_SUCCESS;

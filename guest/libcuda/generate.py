@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 # Build-time generator of libcuda.so.1: reads symbols.yaml (what the driver exports), calls.yaml (what works
-# here) and cuda_calls.def (signatures); writes the linker version script, the cuGetProcAddress table, the
-# functions that need no thought (not-supported answers, old names, per-thread-stream forms) and the coverage
-# page. The linker checks that table and code agree: a call that works but has no code is undefined, one that
+# here), cuda_calls.def (signatures) and export_tables.yaml (the tables behind cuGetExportTable); writes the
+# linker version script, the cuGetProcAddress table, the functions that need no thought (not-supported answers,
+# old names, per-thread-stream forms), the export tables and the coverage page. The linker checks that table and code agree: a call that works but has no code is undefined, one that
 # has code but is not declared is defined twice.
 import argparse
 import re
@@ -72,6 +72,28 @@ STUBS = HEAD + '''// Calls that are known but not there yet: CUDA_ERROR_NOT_SUPP
 
 {% for s in stubs %}NOT_SUPPORTED({{ s }})
 {% endfor %}'''
+
+TABLES = HEAD + '''#include "guest/libcuda/export_tables.h"
+#include "guest/libcuda/log.h"
+
+#define NOT_SUPPORTED(name, text)                                         \\
+	static int name(void)                                             \\
+	{                                                                 \\
+		static struct vc_unsupported once = { text, 0 };          \\
+		return vc_not_supported(&once);                           \\
+	}
+
+{% for t in tables %}{% for w in t.words if w.refused %}NOT_SUPPORTED({{ w.refused }}, "export table {{ t.title }}[{{ w.index }}]")
+{% endfor %}
+const export_slot export_{{ t.name }}_words[{{ t.words | length }}] = {
+{% for w in t.words %}	{{ w.text }},
+{% endfor %}};
+
+{% endfor %}const struct export_table export_tables[] = {
+{% for t in tables %}	{ { {{ t.bytes }} }, export_{{ t.name }}_words },
+{% endfor %}};
+const size_t export_table_count = sizeof(export_tables) / sizeof(export_tables[0]);
+'''
 
 COVERAGE = '''# Coverage of the CUDA driver interface
 
@@ -164,24 +186,51 @@ def plan(symbols, works, aliases, signatures):
     return wrappers, alias_rows, stubs, rows
 
 
+def read_tables(path):
+    tables = yaml.safe_load(open(path))
+    for t in tables:
+        words = []
+        slots, empty, sized = t.get('slots', {}), t.get('empty', []), t.get('sized', True)
+        if (set(slots) | set(empty)) - set(range(1 if sized else 0, t['words'])):
+            sys.exit('export_tables.yaml: %s: a slot lies outside' % t['name'])
+        for i in range(t['words']):
+            refused = None
+            if i == 0 and sized:
+                text = '(export_slot)(uintptr_t)%d' % (8 * t['words'])
+            elif i in slots:
+                text = '(export_slot)export_' + slots[i]
+            elif i in empty:
+                text = 'NULL'
+            else:
+                refused = '%s_%d' % (t['name'], i)
+                text = '(export_slot)' + refused
+            words.append({'index': i, 'text': text, 'refused': refused})
+        digits = t['uuid'].replace('-', '')
+        t['bytes'] = ', '.join('0x' + digits[i:i + 2] for i in range(0, 32, 2))
+        t['words'] = words
+    return tables
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--symbols', required=True)
     parser.add_argument('--calls', required=True)
     parser.add_argument('--signatures', required=True)
+    parser.add_argument('--export-tables', required=True)
     parser.add_argument('--map')
     parser.add_argument('--procaddr')
     parser.add_argument('--calls-out')
     parser.add_argument('--stubs')
     parser.add_argument('--coverage')
+    parser.add_argument('--tables-out')
     args = parser.parse_args()
     bases, symbols = read_bases(args.symbols)
     works, aliases = read_works(args.calls, set(symbols))
     wrappers, alias_rows, stubs, rows = plan(symbols, works, aliases, read_signatures(args.signatures))
     context = {'symbols': symbols, 'bases': bases, 'wrappers': wrappers, 'aliases': alias_rows, 'stubs': stubs,
-               'rows': rows, 'works': sum(r['state'] == 'works' for r in rows)}
+               'rows': rows, 'tables': read_tables(args.export_tables), 'works': sum(r['state'] == 'works' for r in rows)}
     for path, template in ((args.map, MAP), (args.procaddr, PROCADDR), (args.calls_out, CALLS),
-                           (args.stubs, STUBS), (args.coverage, COVERAGE)):
+                           (args.stubs, STUBS), (args.coverage, COVERAGE), (args.tables_out, TABLES)):
         if path:
             with open(path, 'w') as out:
                 out.write(jinja2.Template(template, keep_trailing_newline=True).render(context))

@@ -110,6 +110,13 @@ static inline CUresult vc_enter_report(struct vc_context **ctx)
 struct vc_context *vc_context_find(CUcontext ctx);
 CUcontext vc_context_handle(const struct vc_context *ctx);
 
+// The primary context's handle; the same from cuInit to the end.
+CUcontext vc_primary_context(void);
+
+// Runs the destructors of what CUDA's runtimes keep in the context and forgets it; they may make any call, so no
+// lock is held (context_storage.c).
+void vc_storage_release(struct vc_context *ctx);
+
 // Makes the executor's context, once. flags as cuCtxCreate.
 CUresult vc_backend_activate(unsigned int flags);
 

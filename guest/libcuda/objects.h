@@ -10,6 +10,9 @@
 #include "guest/libcuda/handles.h"
 #include "protocol/cuda/cuda_abi.h"
 
+#define VC_STORAGE_BUCKETS 16
+struct vc_storage;
+
 // A context: a group of ownership in the guest; the executor has one for the whole process. The primary
 // context's object lives as long as the process, only `active` changes.
 struct vc_context {
@@ -20,6 +23,7 @@ struct vc_context {
 	uint64_t id;
 	_Atomic int cache_config;
 	_Atomic int shared_config;
+	struct vc_storage *_Atomic storage[VC_STORAGE_BUCKETS]; // context_storage.c; empty in a new context
 };
 
 // A fence slot and the numbers given to it. Slots belong to the object's place in its table, so numbers go on

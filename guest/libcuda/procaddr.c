@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuGetProcAddress in both versions, and cuGetExportTable. Runs in the guest program, before cuInit as well;
+// cuGetProcAddress in both versions. Runs in the guest program, before cuInit as well;
 // nothing here takes a lock.
 #include "guest/libcuda/procaddr.h"
 
@@ -81,18 +81,4 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int version, uint64
 	if (!result && status)
 		*status = found;
 	return result;
-}
-
-// The undocumented tables are refused one and all: never a wrong or empty table.
-CUresult cuGetExportTable(const void **table, const CUuuid *id)
-{
-	if (!table)
-		return CUDA_ERROR_INVALID_VALUE;
-	*table = NULL;
-	if (id) {
-		const unsigned char *b = (const unsigned char *)id->bytes;
-
-		vc_log("cuGetExportTable: no table %02x%02x%02x%02x-...", b[0], b[1], b[2], b[3]);
-	}
-	return CUDA_ERROR_INVALID_VALUE;
 }

@@ -16,9 +16,10 @@
 
 // Turns go before all else that waits in the loop.
 #define TURN_PRIORITY (SD_EVENT_PRIORITY_IMPORTANT)
-// A well-behaved executor kicks at most once each idle grace; one that kicks more is looked at in intervals.
+// An executor that kicks more often than a program can launch and synchronise is looked at in intervals, so
+// that others have their turn in the loop.
 #define KICK_INTERVAL_US 5000
-#define KICK_BURST	 200
+#define KICK_BURST	 600
 
 static struct turn_seat *seat_of(struct wfq_node *leaf)
 {

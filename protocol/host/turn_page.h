@@ -8,7 +8,8 @@
 // below inflight_budget_ns. It gives the turn back by waiting until its work in flight is done and then storing
 // released_turn = turn_id and ringing the kick eventfd: when the gate was closed, the deadline passed, or it has
 // had nothing to do for idle_grace_ns under a deadline. With VGPU_NO_DEADLINE (nobody else in demand) it keeps the gate while idle and
-// merely clears demand; the mediator may then close the gate or set a deadline at any time.
+// merely clears demand; the mediator may then close the gate or set a deadline at any time. It does not wait for the
+// release of a turn that it closes while demand is 0.
 #ifndef VGPU_PROTOCOL_HOST_TURN_PAGE_H
 #define VGPU_PROTOCOL_HOST_TURN_PAGE_H
 
@@ -32,8 +33,8 @@ struct vgpu_turn_page {
 	_Atomic uint64_t idle_grace_ns;
 	uint64_t reserved1[3];
 
-	// Written by the executor; it rings kick when demand goes 0 -> 1 with the gate closed or a deadline is
-	// set, and when released_turn changes.
+	// Written by the executor; it rings kick when demand goes 0 -> 1 while it holds no open turn (with one it
+	// need not: a pause inside a turn is part of the turn), and when released_turn changes.
 	_Atomic uint32_t demand; // 1: GPU work waits in the ring or is in flight
 	_Atomic uint32_t in_flight; // records submitted and not known complete
 	_Atomic uint64_t released_turn;

@@ -19,13 +19,10 @@ def upper():
         if not module.exists():
             pytest.skip(f"{module} is not built")
     # Two address windows of the same kind in one process (the executor's, and its host library's) need two places.
-    known = stack.run_command([stack.MEDIATOR, "--help-settings"], 10).out
-    if "window_offset" not in known:
-        pytest.skip("both libraries would want the same address windows: vgpu-mediator has no gpu.window_offset")
-    with stack.Mediator("cpu", ["gpu.window_offset=8T"]) as lower:
+    with stack.Mediator("cpu") as lower:
         env = {"VGPU_HOST_LIBCUDA": str(stack.LIBCUDA), "VGPU_SOCKET": lower.socket,
                "LD_LIBRARY_PATH": str(stack.LIBCUDA.parent)}
-        with stack.Mediator("cuda", ["executor.sandbox=off"], env) as mediator:
+        with stack.Mediator("cuda", ["executor.sandbox=off", "gpu.window_offset=2T"], env) as mediator:
             yield mediator
 
 

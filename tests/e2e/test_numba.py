@@ -16,7 +16,7 @@ PROGRAMS = ["vector_add", "reduction", "histogram", "mandelbrot", "math_function
 def numba():
     if not os.path.exists(PYTHON):
         pytest.skip(f"no {PYTHON}: ./dev setup makes it")
-    found = subprocess.run([PYTHON, "-c", "from numba import cuda"], check=False, capture_output=True, text=True)
+    found = subprocess.run([PYTHON, "-c", "from numba import cuda; import numba.cuda.cudaimpl"], check=False, capture_output=True, text=True)
     if found.returncode:
         pytest.skip(f"{PYTHON} has no Numba with CUDA: {found.stderr.strip().splitlines()[-1]}")
 

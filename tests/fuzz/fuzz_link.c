@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libFuzzer entry: arbitrary bytes as the mediator's ASSIGN. Whatever is accepted must be mappable: every part
-// inside the channel, windows apart. The input is {u8 number of fds, packet}.
+// libFuzzer entry: arbitrary bytes as the mediator's ASSIGN. Whatever is accepted must be mappable: every
+// part inside the channel, windows apart. The input is {u8 number of fds, packet}.
 #include <stdlib.h>
 
 #include "executor/assign.h"

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// libFuzzer entry: a guest's records through dispatch_record and the handlers, over the null backend. An input is
-// a sequence of {u8 opcode, u8 mode, u16 length, payload}. The mode bits help the fuzzer past the doors: 1 takes
-// the length for that of the tail, 2 turns words that begin with a kind of handle into one of few handles, and words
-// that begin with 0xde or 0xa0 into device and host window addresses. fuzz_main.c runs it without libFuzzer.
+// libFuzzer entry: a guest's records through dispatch_record and the handlers, over the null backend. An
+// input is a sequence of {u8 opcode, u8 mode, u16 length, payload}. The mode bits help the fuzzer past the
+// doors: 1 takes the length for that of the tail, 2 turns words that begin with a kind of handle into one of
+// few handles, and words that begin with 0xde or 0xa0 into device and host window addresses. fuzz_main.c runs
+// it without libFuzzer.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

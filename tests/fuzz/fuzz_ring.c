@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libFuzzer entry: arbitrary bytes as the shared ring and its header, through the executor's whole loop over the
-// null backend. The input is {u64 tail, ring bytes}; the executor may end the channel, nothing else.
+// libFuzzer entry: arbitrary bytes as the shared ring and its header, through the executor's whole loop over
+// the null backend. The input is {u64 tail, ring bytes}; the executor may end the channel, nothing else.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (bytes > f->assign.geometry.ring_bytes)
 		bytes = f->assign.geometry.ring_bytes;
 	memcpy(ring, data, bytes);
-	ring_init(&f->x.ring, f->x.header, ring, f->assign.geometry.ring_bytes, f->assign.geometry.reply_slots);
+	ring_init(&f->x.ring, f->x.header, ring, f->assign.geometry.ring_bytes,
+		  f->assign.geometry.reply_slots);
 	atomic_store(&f->x.header->head, 0);
 	// Half of the inputs publish what they hold, the others what they say.
 	atomic_store(&f->x.header->tail, tail & 1 ? tail >> 1 : bytes & ~(size_t)15);

@@ -47,11 +47,14 @@ def test_memory_is_sparse_and_sealed(mediator):
                 raise AssertionError("size changed")
 
 
-def test_fds_are_close_on_exec_and_the_mediator_keeps_none(mediator):
+def test_the_mediator_keeps_no_fd_of_the_memory(mediator):
     with mediator.connect() as c:
         c.open()
-        names = [os.readlink(f"/proc/{mediator.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{mediator.pid}/fd")]
-        assert not [n for n in names if "vgpu-channel" in n or "vgpu-window" in n]
+
+        def kept():
+            names = [os.readlink(f"/proc/{mediator.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{mediator.pid}/fd")]
+            return [n for n in names if "vgpu-channel" in n or "vgpu-window" in n]
+        vgpu.wait_for(lambda: not kept())  # they are closed just after they were sent
 
 
 def test_channels_of_two_clients_are_apart(mediator):

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The null backend: accepts everything, counts it, does nothing. All work is complete when it is submitted: fences
-// are stored at once, events are complete; only what stands behind a wait is kept (null_queue.c). It measures what the way to a backend costs, and it
-// is the least that a backend has to be. Loaded by the executor as vgpu-backend-null.so.
+// The null backend: accepts everything, counts it, does nothing. All work is complete when it is submitted:
+// fences are stored at once, events are complete; only what stands behind a wait is kept (null_queue.c). It
+// measures what the way to a backend costs, and it is the least that a backend has to be. Loaded by the
+// executor as vgpu-backend-null.so.
 //
-// Addresses are numbers without memory behind them (no BACKEND_CAP_ADDRESSES), copies only counted. An image is not
-// read: a module has whatever kernel is asked for, without parameters, or with one parameter of N bytes when its name
-// ends in __pN. Each name is also a variable of 64 KiB.
+// Addresses are numbers without memory behind them (no BACKEND_CAP_ADDRESSES), copies only counted. An image
+// is not read: a module has whatever kernel is asked for, without parameters, or with one parameter of N
+// bytes when its name ends in __pN. Each name is also a variable of 64 KiB.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,6 @@ struct backend {
 	uint64_t limits[NULL_LIMITS];
 	struct null_streams busy;
 	struct null_stream legacy;
-	bool active;
 };
 
 static struct null_stream *queue_of(struct backend *b, struct backend_stream *s)
@@ -89,8 +89,8 @@ static void null_close(struct backend *b)
 	char line[160];
 
 	snprintf(line, sizeof(line), "null: %llu launches, %llu copies of %llu bytes, %llu fences",
-		 (unsigned long long)b->launches, (unsigned long long)b->copies, (unsigned long long)b->copy_bytes,
-		 (unsigned long long)b->fences);
+		 (unsigned long long)b->launches, (unsigned long long)b->copies,
+		 (unsigned long long)b->copy_bytes, (unsigned long long)b->fences);
 	b->env.log(b->env.opaque, line);
 	null_queue_drop(&b->busy);
 	free(b);
@@ -119,7 +119,6 @@ static int null_mem_available(struct backend *b, uint64_t *ret_free, uint64_t *r
 static int null_activate(struct backend *b, uint32_t flags, struct reply_context_activate *ret)
 {
 	(void)flags;
-	b->active = true;
 	memcpy(ret->limits, b->limits, sizeof(b->limits));
 	ret->limit_valid = NULL_LIMIT_MASK;
 	ret->api_version = 3020;
@@ -132,7 +131,6 @@ static int null_deactivate(struct backend *b)
 {
 	// What stands behind a wait has nobody left who would end it.
 	null_queue_drop(&b->busy);
-	b->active = false;
 	return CUDA_SUCCESS;
 }
 
@@ -179,7 +177,8 @@ static int null_host_unregister(struct backend *b, uint64_t address)
 
 // ---- streams and events ----
 
-static int null_stream_create(struct backend *b, uint32_t flags, int32_t priority, struct backend_stream **ret)
+static int null_stream_create(struct backend *b, uint32_t flags, int32_t priority,
+			      struct backend_stream **ret)
 {
 	(void)b;
 	(void)flags;
@@ -197,7 +196,8 @@ static void null_stream_destroy(struct backend *b, struct backend_stream *s)
 	null_stream_put(&s->queue);
 }
 
-static int null_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e, uint32_t flags)
+static int null_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e,
+				  uint32_t flags)
 {
 	(void)flags;
 	return null_queue_wait_event(&b->busy, queue_of(b, s), &e->event);
@@ -220,7 +220,8 @@ static void null_event_destroy(struct backend *b, struct backend_event *e)
 	null_event_put(&e->event);
 }
 
-static int null_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s, uint32_t flags)
+static int null_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s,
+			     uint32_t flags)
 {
 	(void)flags;
 	return null_queue_record(&b->busy, queue_of(b, s), &e->event);
@@ -232,7 +233,8 @@ static int null_event_query(struct backend *b, struct backend_event *e)
 	return e->event.complete == e->event.records ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
-static int null_event_elapsed(struct backend *b, struct backend_event *start, struct backend_event *end, float *ret_ms)
+static int null_event_elapsed(struct backend *b, struct backend_event *start, struct backend_event *end,
+			      float *ret_ms)
 {
 	const struct null_event *from = &start->event, *to = &end->event;
 
@@ -245,13 +247,15 @@ static int null_event_elapsed(struct backend *b, struct backend_event *start, st
 	return CUDA_SUCCESS;
 }
 
-static int null_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
+static int null_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where,
+			     uint64_t value)
 {
 	b->fences++;
 	return null_queue_write(&b->busy, queue_of(b, s), where, value);
 }
 
-static int null_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
+static int null_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where,
+			    uint64_t value)
 {
 	return null_queue_wait(&b->busy, queue_of(b, s), where, value);
 }
@@ -354,7 +358,7 @@ static struct backend_function *function_of(struct backend_module *m, const char
 	size_t bytes = strlen(name) + 1;
 	struct backend_function *f;
 
-	LIST_FOREACH(f, &m->functions, next)
+	LIST_FOREACH (f, &m->functions, next)
 		if (strcmp(f->name, name) == 0)
 			return f;
 	f = calloc(1, sizeof(*f) + bytes);
@@ -399,14 +403,14 @@ static int null_function_set(struct backend *b, struct backend_function *f, uint
 	return CUDA_SUCCESS;
 }
 
-static int null_global_get(struct backend *b, struct backend_module *m, const char *name, uint64_t *ret_address,
-			   uint64_t *ret_size)
+static int null_global_get(struct backend *b, struct backend_module *m, const char *name,
+			   uint64_t *ret_address, uint64_t *ret_size)
 {
 	const uint64_t end = b->env.device_window + b->env.device_window_bytes;
 	size_t bytes = strlen(name) + 1;
 	struct null_global *g;
 
-	LIST_FOREACH(g, &m->globals, next)
+	LIST_FOREACH (g, &m->globals, next)
 		if (strcmp(g->name, name) == 0)
 			break;
 	if (!g) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Figures of the null backend's device; see the header. They are those that programs are known to run with on a
-// compute capability 9.0 device. Attributes that are not listed are 0.
+// Figures of the null backend's device; see the header. They are those that programs are known to run with on
+// a compute capability 9.0 device. Attributes that are not listed are 0.
 #include "executor/backends/null/null_device.h"
 
 #include <string.h>

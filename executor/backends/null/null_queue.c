@@ -71,7 +71,8 @@ static int submit(struct null_streams *busy, struct null_stream *s, struct null_
 	return CUDA_SUCCESS;
 }
 
-int null_queue_write(struct null_streams *busy, struct null_stream *s, _Atomic uint64_t *where, uint64_t value)
+int null_queue_write(struct null_streams *busy, struct null_stream *s, _Atomic uint64_t *where,
+		     uint64_t value)
 {
 	return submit(busy, s, (struct null_step){ .kind = STEP_WRITE, .where = where, .value = value });
 }
@@ -88,7 +89,8 @@ int null_queue_record(struct null_streams *busy, struct null_stream *s, struct n
 
 int null_queue_wait_event(struct null_streams *busy, struct null_stream *s, struct null_event *e)
 {
-	return submit(busy, s, (struct null_step){ .kind = STEP_WAIT_EVENT, .event = e, .value = e->records });
+	return submit(busy, s,
+		      (struct null_step){ .kind = STEP_WAIT_EVENT, .event = e, .value = e->records });
 }
 
 static void step_free(struct null_stream *s, struct null_step *step)

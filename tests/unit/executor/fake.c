@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The backend stepped by hand: the null backend with a queue in front of everything that is ordered by streams.
-// Work runs when the test says so, in the order of its stream and behind what it waits for.
+// The backend stepped by hand: the null backend with a queue in front of everything that is ordered by
+// streams. Work runs when the test says so, in the order of its stream and behind what it waits for.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,31 +92,35 @@ unsigned fake_step(unsigned n)
 	return ran;
 }
 
-static int fake_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
+static int fake_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where,
+			     uint64_t value)
 {
 	(void)b;
 	return enqueue((struct item){ .kind = ITEM_WRITE, .stream = s, .where = where, .value = value });
 }
 
-static int fake_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
+static int fake_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where,
+			    uint64_t value)
 {
 	(void)b;
 	return enqueue((struct item){ .kind = ITEM_WAIT, .stream = s, .where = where, .value = value });
 }
 
-static int fake_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s, uint32_t flags)
+static int fake_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s,
+			     uint32_t flags)
 {
 	null_ops->event_record(b, e, s, flags);
 	return enqueue((struct item){
-		.kind = ITEM_RECORD, .stream = s, .event = e, .value = ++events[event_index(e)].recorded });
+	    .kind = ITEM_RECORD, .stream = s, .event = e, .value = ++events[event_index(e)].recorded });
 }
 
-static int fake_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e, uint32_t flags)
+static int fake_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e,
+				  uint32_t flags)
 {
 	(void)b;
 	(void)flags;
 	return enqueue((struct item){
-		.kind = ITEM_WAIT_EVENT, .stream = s, .event = e, .value = events[event_index(e)].recorded });
+	    .kind = ITEM_WAIT_EVENT, .stream = s, .event = e, .value = events[event_index(e)].recorded });
 }
 
 static int fake_event_query(struct backend *b, struct backend_event *e)

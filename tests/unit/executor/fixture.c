@@ -24,7 +24,8 @@ static int memfd(uint64_t bytes)
 {
 	int fd = memfd_create("vgpu-test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	must(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0,
+	must(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 &&
+		 fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0,
 	     "memfd");
 	return fd;
 }
@@ -122,7 +123,9 @@ void fixture_push(struct fixture *f, uint16_t opcode, uint16_t reply_slot, const
 	uint8_t *ring = f->x.channel + f->assign.geometry.ring_offset;
 
 	if (ring_bytes - at < size) {
-		struct record_header pad = { .opcode = OPCODE_PAD, .reply_slot = REPLY_NONE, .length = ring_bytes - at };
+		struct record_header pad = { .opcode = OPCODE_PAD,
+					     .reply_slot = REPLY_NONE,
+					     .length = ring_bytes - at };
 
 		memcpy(ring + at, &pad, sizeof(pad));
 		f->tail += pad.length;
@@ -179,7 +182,9 @@ uint64_t fixture_alloc(struct fixture *f, uint64_t size)
 	struct record_mem_alloc r = { .size = size };
 	struct reply_mem_alloc reply;
 
-	return fixture_call(f, OPCODE_MEM_ALLOC, &r, sizeof(r), NULL, 0, &reply, sizeof(reply)) ? 0 : reply.address;
+	return fixture_call(f, OPCODE_MEM_ALLOC, &r, sizeof(r), NULL, 0, &reply, sizeof(reply))
+		   ? 0
+		   : reply.address;
 }
 
 uint32_t fixture_deferred(struct fixture *f)

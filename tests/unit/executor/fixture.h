@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole executor inside the test process: a channel made as the mediator makes it, the guest's side of its ring,
-// and a backend that the test steps by hand. Used by the unit tests and the fuzzers of the executor.
+// A whole executor inside the test process: a channel made as the mediator makes it, the guest's side of its
+// ring, and a backend that the test steps by hand. Used by the unit tests and the fuzzers of the executor.
 #ifndef VGPU_TESTS_UNIT_EXECUTOR_FIXTURE_H
 #define VGPU_TESTS_UNIT_EXECUTOR_FIXTURE_H
 
@@ -32,11 +32,12 @@ void fixture_free(struct fixture *f);
 void fixture_open_gate(struct fixture *f, uint64_t deadline_ns);
 void fixture_close_gate(struct fixture *f);
 
-// As the guest: one record behind the others; reply_slot may be REPLY_NONE. Fails the process when it does not fit.
+// As the guest: one record behind the others; reply_slot may be REPLY_NONE. Fails the process when it does
+// not fit.
 void fixture_push(struct fixture *f, uint16_t opcode, uint16_t reply_slot, const void *fields, uint32_t bytes,
 		  const void *tail, uint32_t tail_bytes);
-// Rounds of the loop until nothing happens any more, each a microsecond of test time (then some, so that batches
-// end). 0 or -EPROTO with f->why.
+// Rounds of the loop until nothing happens any more, each a microsecond of test time (then some, so that
+// batches end). 0 or -EPROTO with f->why.
 int fixture_run(struct fixture *f);
 // Pushes a record with a reply, runs, and takes the reply: its CUresult; -1000 if none came.
 int32_t fixture_call(struct fixture *f, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
@@ -50,10 +51,10 @@ uint32_t fixture_deferred(struct fixture *f);		  // takes it
 // ---- a backend stepped by hand ----
 
 struct fake {
-	bool async;		// work stays queued until fake_step
-	int error;		// what error() answers
-	int refuse_map;		// result of mem_map from now on
-	uint64_t granularity;	// default 2 MiB
+	bool async;	      // work stays queued until fake_step
+	int error;	      // what error() answers
+	int refuse_map;	      // result of mem_map from now on
+	uint64_t granularity; // default 2 MiB
 	uint64_t mapped, map_calls, launches, copies, n_queued;
 };
 extern struct fake fake;

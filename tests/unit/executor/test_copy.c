@@ -54,7 +54,8 @@ static void plain_copies(void **state)
 	assert_int_equal(copied(plain(dev, dev + 32769, 32768)), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(copied(plain(dev + 1, dev, 65536)), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(copied(plain(dev, dev, UINT64_MAX)), CUDA_ERROR_INVALID_VALUE);
-	assert_int_equal(copied(plain(dev + 100, dev + 100, UINT64_MAX - dev - 99)), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(copied(plain(dev + 100, dev + 100, UINT64_MAX - dev - 99)),
+			 CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(copied(plain(0, dev, 1)), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(copied(plain(UINT64_MAX, dev, 1)), CUDA_ERROR_INVALID_VALUE);
 	r = plain(dev, VGPU_HOST_WINDOW_BASE, 4096); // the arena is host memory, not device memory
@@ -71,8 +72,15 @@ static void plain_copies(void **state)
 
 static void boxes(void **state)
 {
-	struct record_copy r = { .dst = dev, .src = dev, .width = 16, .height = 8, .depth = 4, .dst_pitch = 32,
-				 .src_pitch = 16, .dst_slice = 256, .src_slice = 128 };
+	struct record_copy r = { .dst = dev,
+				 .src = dev,
+				 .width = 16,
+				 .height = 8,
+				 .depth = 4,
+				 .dst_pitch = 32,
+				 .src_pitch = 16,
+				 .dst_slice = 256,
+				 .src_slice = 128 };
 	struct record_copy bad;
 
 	(void)state;
@@ -225,7 +233,8 @@ static void registered_ranges(void **state)
 	assert_int_equal(host_unregister(own), CUDA_SUCCESS);
 	assert_int_equal(copied(r), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(host_unregister(own), CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED);
-	assert_int_equal(host_unregister(VGPU_HOST_WINDOW_BASE), CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED); // the arena
+	assert_int_equal(host_unregister(VGPU_HOST_WINDOW_BASE),
+			 CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED); // the arena
 }
 
 static void ranges_that_cannot_be(void **state)
@@ -241,7 +250,8 @@ static void ranges_that_cannot_be(void **state)
 	assert_int_equal(host_register(VGPU_HOST_WINDOW_BASE + end, 4096, end), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(host_register(HOST, end, VGPU_MIB(1)), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(host_register(HOST, 0ull - 4096, VGPU_MIB(1)), CUDA_ERROR_INVALID_VALUE);
-	assert_int_equal(host_register(HOST, 4096, VGPU_MIB(2)), CUDA_ERROR_INVALID_VALUE); // in the window, elsewhere
+	assert_int_equal(host_register(HOST, 4096, VGPU_MIB(2)),
+			 CUDA_ERROR_INVALID_VALUE); // in the window, elsewhere
 	assert_int_equal(host_register(VGPU_DEVICE_WINDOW_BASE, 4096, 0), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(host_register(VGPU_SCRATCH_WINDOW_BASE, 4096, 0), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(host_register(VGPU_SCRATCH_WINDOW_BASE - 4096, 8192, 0), CUDA_ERROR_INVALID_VALUE);

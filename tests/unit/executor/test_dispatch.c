@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The generated dispatch: every record with wrong lengths, reserved fields, flags and enums must end the channel,
-// and every record without a context must be answered, not believed.
+// The generated dispatch: every record with wrong lengths, reserved fields, flags and enums must end the
+// channel, and every record without a context must be answered, not believed.
 #include <errno.h>
 #include <string.h>
 
@@ -144,7 +144,8 @@ static void tails(void **state)
 	w->size = 0;
 	assert_int_equal(dispatch(OPCODE_WRITE, sizeof(*w), NULL), -EPROTO);
 	assert_int_equal(dispatch(OPCODE_FUNCTION_GET, sizeof(struct record_function_get), NULL), -EPROTO);
-	assert_int_equal(dispatch(OPCODE_FUNCTION_GET, sizeof(struct record_function_get) + 4097, NULL), -EPROTO);
+	assert_int_equal(dispatch(OPCODE_FUNCTION_GET, sizeof(struct record_function_get) + 4097, NULL),
+			 -EPROTO);
 	memset(payload, 0, sizeof(*l));
 	l->n_attributes = 17;
 	assert_int_equal(dispatch(OPCODE_LAUNCH, sizeof(*l), NULL), -EPROTO);
@@ -172,7 +173,8 @@ static void without_a_context(void **state)
 		if (answers)
 			assert_int_equal(result, CUDA_SUCCESS);
 		else
-			assert_true(result == CUDA_ERROR_INVALID_CONTEXT || result == CUDA_ERROR_INVALID_HANDLE ||
+			assert_true(result == CUDA_ERROR_INVALID_CONTEXT ||
+				    result == CUDA_ERROR_INVALID_HANDLE ||
 				    (op == OPCODE_BLOB_CREATE && result == CUDA_ERROR_INVALID_HANDLE));
 	}
 }
@@ -207,8 +209,14 @@ static uint32_t launch(struct record_launch r, const void *tail, uint32_t bytes)
 static void modules_functions_launches(void **state)
 {
 	const uint64_t module = handle_make(HANDLE_MODULE, 1, 0), fn = handle_make(HANDLE_FUNCTION, 1, 0);
-	struct record_launch l = { .function = fn, .grid_x = 1, .grid_y = 1, .grid_z = 1, .block_x = 32,
-				   .block_y = 1, .block_z = 1, .param_bytes = 12 };
+	struct record_launch l = { .function = fn,
+				   .grid_x = 1,
+				   .grid_y = 1,
+				   .grid_z = 1,
+				   .block_x = 32,
+				   .block_y = 1,
+				   .block_z = 1,
+				   .param_bytes = 12 };
 	struct record_module_unload u = { .module = module };
 	uint32_t attribute[18] = { CU_LAUNCH_ATTRIBUTE_COOPERATIVE };
 	struct reply_function_get reply;
@@ -254,7 +262,8 @@ static void globals_are_memory_while_their_module_lives(void **state)
 	assert_int_equal(fixture_activate(f), CUDA_SUCCESS);
 	make_module(module, handle_make(HANDLE_BLOB, 1, 0));
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(fixture_call(f, OPCODE_GLOBAL_GET, &g, sizeof(g), "lut", 3, &reply, sizeof(reply)), 0);
+		assert_int_equal(
+		    fixture_call(f, OPCODE_GLOBAL_GET, &g, sizeof(g), "lut", 3, &reply, sizeof(reply)), 0);
 	assert_true(memory_contains(&f->x.memory, reply.address, reply.size));
 	PUSH(f, OPCODE_MODULE_UNLOAD, &u);
 	assert_int_equal(fixture_run(f), 0);
@@ -327,7 +336,8 @@ static void context_reset_frees_everything(void **state)
 		make_module(handle_make(HANDLE_MODULE, 1 + i, 0), handle_make(HANDLE_BLOB, 1 + i, 0));
 		assert_int_not_equal(fixture_alloc(f, 1000), 0);
 		assert_int_not_equal(fixture_alloc(f, VGPU_MIB(5)), 0);
-		assert_int_equal(fixture_call(f, OPCODE_CONTEXT_RESET, NULL, 0, NULL, 0, NULL, 0), CUDA_SUCCESS);
+		assert_int_equal(fixture_call(f, OPCODE_CONTEXT_RESET, NULL, 0, NULL, 0, NULL, 0),
+				 CUDA_SUCCESS);
 		assert_int_equal(fake.mapped, 0);
 		assert_null(handle_get(&f->x, HANDLE_STREAM, s.stream));
 		assert_null(handle_get(&f->x, HANDLE_EVENT, e.event));

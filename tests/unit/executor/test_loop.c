@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop over a backend stepped by hand: what is in flight, what waits for what, when the guest hears of it, and
-// what the turn page shows meanwhile.
+// The loop over a backend stepped by hand: what is in flight, what waits for what, when the guest hears of
+// it, and what the turn page shows meanwhile.
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include "tests/unit/executor/fixture.h"
 #include "tests/unit/executor/test.h"
 
-#define MS 1000000ull
+#define MS	  1000000ull
 #define STREAM(i) handle_make(HANDLE_STREAM, 1, i)
 #define EVENT(i)  handle_make(HANDLE_EVENT, 1, i)
 #define FUNCTION  handle_make(HANDLE_FUNCTION, 1, 0)
@@ -57,8 +57,14 @@ static int teardown(void **state)
 
 static void launch(uint64_t stream)
 {
-	struct record_launch l = { .stream = stream, .function = FUNCTION, .grid_x = 1, .grid_y = 1, .grid_z = 1,
-				   .block_x = 1, .block_y = 1, .block_z = 1 };
+	struct record_launch l = { .stream = stream,
+				   .function = FUNCTION,
+				   .grid_x = 1,
+				   .grid_y = 1,
+				   .grid_z = 1,
+				   .block_x = 1,
+				   .block_y = 1,
+				   .block_z = 1 };
 
 	PUSH(f, OPCODE_LAUNCH, &l);
 }
@@ -168,8 +174,9 @@ static void a_closed_gate_keeps_gpu_work_and_all_behind_it(void **state)
 	fixture_open_gate(f, VGPU_NO_DEADLINE);
 	run();
 	assert_int_equal(fake.launches, 1);
-	assert_int_equal(atomic_load(&((struct reply_slot *)(f->x.channel + f->assign.geometry.reply_offset))->cookie),
-			 f->cookie);
+	assert_int_equal(
+	    atomic_load(&((struct reply_slot *)(f->x.channel + f->assign.geometry.reply_offset))->cookie),
+	    f->cookie);
 }
 
 static void a_turn_is_given_back_when_its_work_is_done(void **state)
@@ -458,7 +465,8 @@ static void a_fault_is_sticky(void **state)
 	assert_int_equal(atomic_load(&f->x.turn->faults), 1);
 	launch(STREAM(1));
 	launch(STREAM(99));
-	assert_int_equal(fixture_call(f, OPCODE_MEM_ALLOC, &a, sizeof(a), NULL, 0, NULL, 0), CUDA_ERROR_ILLEGAL_ADDRESS);
+	assert_int_equal(fixture_call(f, OPCODE_MEM_ALLOC, &a, sizeof(a), NULL, 0, NULL, 0),
+			 CUDA_ERROR_ILLEGAL_ADDRESS);
 	assert_int_equal(fake.launches, 1); // dropped
 	assert_int_equal(fixture_deferred(f), 0);
 	assert_int_equal(fixture_call(f, OPCODE_PING, &p, sizeof(p), NULL, 0, NULL, 0), CUDA_SUCCESS);

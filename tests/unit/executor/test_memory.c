@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// executor/memory.c: a random program against a simple model, the quota to the granule, exhaustion and recovery.
+// executor/memory.c: a random program against a simple model, the quota to the granule, exhaustion and
+// recovery.
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,8 @@ static int setup(void **state)
 	(void)state;
 	memset(&turn, 0, sizeof(turn));
 	memset(&tenant, 0, sizeof(tenant));
-	return memory_init(&m, fake_backend(), NULL, BASE, BACKEND_PRIVATE_WINDOW_BYTES + SPACE, &turn, &tenant);
+	return memory_init(&m, fake_backend(), NULL, BASE, BACKEND_PRIVATE_WINDOW_BYTES + SPACE, &turn,
+			   &tenant);
 }
 
 static int teardown(void **state)
@@ -30,7 +32,8 @@ static int teardown(void **state)
 	(void)state;
 	memory_clear(&m);
 	memory_done(&m);
-	return fake.mapped != 0 || atomic_load(&tenant.memory_used) != 0 || atomic_load(&turn.memory_bytes) != 0;
+	return fake.mapped != 0 || atomic_load(&tenant.memory_used) != 0 ||
+	       atomic_load(&turn.memory_bytes) != 0;
 }
 
 static uint64_t alloc(uint64_t size)
@@ -71,8 +74,8 @@ static void sizes_and_charges(void **state)
 
 static void impossible_sizes_change_nothing(void **state)
 {
-	static const uint64_t sizes[] = { SPACE + 1, VGPU_TIB(1), VGPU_TIB(1) + 1, UINT64_MAX, UINT64_MAX - GRAIN,
-					  1ull << 63 };
+	static const uint64_t sizes[] = { SPACE + 1,  VGPU_TIB(1),	  VGPU_TIB(1) + 1,
+					  UINT64_MAX, UINT64_MAX - GRAIN, 1ull << 63 };
 	uint64_t address = 42, charged = 42;
 
 	(void)state;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The executor as a process, with the null backend and its sandbox: start, refusals to start, calls, sleeping and
-// waking, a broken channel, the end of the link. The test is mediator and guest at once.
+// The executor as a process, with the null backend and its sandbox: start, refusals to start, calls, sleeping
+// and waking, a broken channel, the end of the link. The test is mediator and guest at once.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -48,8 +48,8 @@ static void spawn(const char *backend)
 	if (!p.pid) {
 		fcntl(pair[1], F_SETFD, 0);
 		snprintf(link, sizeof(link), "%d", pair[1]);
-		execl(exe, exe, "--backend", backend, "--modules", modules, "--link-fd", link, "--sandbox-log", "--log",
-		      "debug", (char *)NULL);
+		execl(exe, exe, "--backend", backend, "--modules", modules, "--link-fd", link,
+		      "--sandbox-log", "--log", "debug", (char *)NULL);
 		_exit(127);
 	}
 	close(pair[1]);
@@ -158,8 +158,8 @@ static int32_t call(uint16_t opcode, const void *fields, uint32_t bytes, void *r
 
 static void open_gate(void)
 {
-	struct vgpu_turn_page *turn = mmap(NULL, VGPU_TURN_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-					   p.fds[ASSIGN_TURN_PAGE], 0);
+	struct vgpu_turn_page *turn =
+	    mmap(NULL, VGPU_TURN_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, p.fds[ASSIGN_TURN_PAGE], 0);
 
 	assert_ptr_not_equal(turn, MAP_FAILED);
 	atomic_store(&turn->deadline_ns, VGPU_NO_DEADLINE);

@@ -145,23 +145,23 @@ struct bad {
 static void broken_headers_end_the_channel(void **state)
 {
 	static const struct bad table[] = {
-		{ BYTES + 16, { OPCODE_PING, 0, 24, 1 } },	      // tail ahead of the ring
-		{ UINT64_MAX - 15, { OPCODE_PING, 0, 24, 1 } },	      // tail behind head
-		{ 24, { OPCODE_PING, 0, 24, 1 } },		      // tail not aligned
-		{ 32, { OPCODE_PING, 0, 15, 1 } },		      // shorter than a header
+		{ BYTES + 16, { OPCODE_PING, 0, 24, 1 } },	// tail ahead of the ring
+		{ UINT64_MAX - 15, { OPCODE_PING, 0, 24, 1 } }, // tail behind head
+		{ 24, { OPCODE_PING, 0, 24, 1 } },		// tail not aligned
+		{ 32, { OPCODE_PING, 0, 15, 1 } },		// shorter than a header
 		{ 32, { OPCODE_PING, 0, 0, 1 } },
-		{ 32, { OPCODE_PING, 0, 33, 1 } },		      // longer than what is published
-		{ 32, { OPCODE_PING, 0, UINT32_MAX, 1 } },	      // rounding it up would wrap
+		{ 32, { OPCODE_PING, 0, 33, 1 } },	   // longer than what is published
+		{ 32, { OPCODE_PING, 0, UINT32_MAX, 1 } }, // rounding it up would wrap
 		{ 32, { OPCODE_PING, 0, UINT32_MAX - 14, 1 } },
-		{ 32, { OPCODE_COUNT, REPLY_NONE, 24, 0 } },	      // no such call
+		{ 32, { OPCODE_COUNT, REPLY_NONE, 24, 0 } }, // no such call
 		{ 32, { UINT16_MAX, REPLY_NONE, 24, 0 } },
-		{ 32, { OPCODE_PING, 4, 24, 1 } },		      // reply slot out of range
-		{ 32, { OPCODE_PING, REPLY_NONE, 24, 1 } },	      // reply needed
-		{ 32, { OPCODE_EVENT_DESTROY, 0, 24, 1 } },	      // reply not offered
-		{ 32, { OPCODE_EVENT_DESTROY, REPLY_NONE, 24, 1 } },  // cookie without reply
-		{ 32, { OPCODE_PAD, REPLY_NONE, 32, 0 } },	      // pad not to the end
-		{ BYTES, { OPCODE_PAD, 0, BYTES, 0 } },		      // pad with a reply
-		{ BYTES, { OPCODE_PAD, REPLY_NONE, BYTES, 1 } },      // pad with a cookie
+		{ 32, { OPCODE_PING, 4, 24, 1 } },		     // reply slot out of range
+		{ 32, { OPCODE_PING, REPLY_NONE, 24, 1 } },	     // reply needed
+		{ 32, { OPCODE_EVENT_DESTROY, 0, 24, 1 } },	     // reply not offered
+		{ 32, { OPCODE_EVENT_DESTROY, REPLY_NONE, 24, 1 } }, // cookie without reply
+		{ 32, { OPCODE_PAD, REPLY_NONE, 32, 0 } },	     // pad not to the end
+		{ BYTES, { OPCODE_PAD, 0, BYTES, 0 } },		     // pad with a reply
+		{ BYTES, { OPCODE_PAD, REPLY_NONE, BYTES, 1 } },     // pad with a cookie
 		{ BYTES, { OPCODE_PAD, REPLY_NONE, BYTES - 16, 0 } },
 	};
 
