@@ -94,8 +94,11 @@ int32_t on_event_elapsed(struct executor *x, const struct record_event_elapsed *
 
 // ---- watches ----
 
-static void watch_store(struct executor *x, uint32_t slot, uint64_t value)
+void fence_store(struct executor *x, uint32_t slot, uint64_t value)
 {
+	if (slot >= x->assign.geometry.fence_slots ||
+	    atomic_load_explicit(&x->fences[slot], memory_order_relaxed) >= value)
+		return;
 	atomic_store_explicit(&x->fences[slot], value, memory_order_release);
 	x->stored = true;
 }
@@ -127,7 +130,7 @@ int32_t on_event_watch(struct executor *x, const struct record_event_watch *r, s
 		return CUDA_ERROR_INVALID_VALUE;
 	result = x->ops->event_query(x->backend, event->backend);
 	if (!result) {
-		watch_store(x, r->slot, r->value);
+		fence_store(x, r->slot, r->value);
 		return CUDA_SUCCESS;
 	}
 	if (result != CUDA_ERROR_NOT_READY)
@@ -166,7 +169,7 @@ bool watches_poll(struct executor *x)
 			i++;
 			continue;
 		}
-		watch_store(x, w->slot, w->value);
+		fence_store(x, w->slot, w->value);
 		watch_remove(x, i);
 	}
 	if (asked < WATCH_QUERIES)

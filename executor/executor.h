@@ -95,6 +95,9 @@ void executor_defer(struct executor *x, int32_t result);
 // Frees all objects, memory and registrations and gives the context up. The sticky error stays.
 void executor_reset(struct executor *x);
 
+// event.c: stores a value that is greater than what the slot holds.
+void fence_store(struct executor *x, uint32_t slot, uint64_t value);
+
 // event.c: looks which watched events are complete and stores their slots; true: some were. Dropped watches
 // leave their slots as they are.
 bool watches_poll(struct executor *x);

@@ -38,18 +38,6 @@ static void show_demand(struct gate *g, bool demand, bool somebody_waits)
 		g->kick = true;
 }
 
-// Whether the held turn's gate is closed for good (see GATE_SETTLE_NS).
-static bool closed_again(struct gate *g, uint64_t turn, bool open, uint64_t now_ns)
-{
-	if (turn != g->seen_turn) {
-		g->seen_turn = turn;
-		g->seen_ns = now_ns;
-		g->seen_open = false;
-	}
-	g->seen_open |= open;
-	return !open && (g->seen_open || now_ns - g->seen_ns >= GATE_SETTLE_NS);
-}
-
 static void release_turn(struct gate *g, uint64_t turn)
 {
 	g->released = turn;
@@ -69,14 +57,11 @@ uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_
 	show_demand(g, demand, !open || !held || deadline != VGPU_NO_DEADLINE);
 	if (!held)
 		return UINT64_MAX;
-	if (closed_again(g, turn, open, now_ns) ||
-	    (open && deadline != VGPU_NO_DEADLINE && now_ns >= deadline)) {
+	if (!open || (deadline != VGPU_NO_DEADLINE && now_ns >= deadline)) {
 		if (!in_flight)
 			release_turn(g, turn);
 		return UINT64_MAX;
 	}
-	if (!open)
-		return g->seen_ns + GATE_SETTLE_NS;
 	if (deadline == VGPU_NO_DEADLINE || demand) {
 		g->idle_since = 0;
 		return deadline;

@@ -13,16 +13,10 @@
 struct gate {
 	struct vgpu_turn_page *page;
 	uint64_t released;	     // the last turn that was given back
-	uint64_t seen_turn, seen_ns; // the newest turn that gate_update saw, and since when
-	bool seen_open;		     // with its gate open
 	uint64_t idle_since;	     // ns; 0: not idle, or no deadline
 	uint32_t demand;	     // what the page shows
 	bool kick;
 };
-
-// The mediator writes turn_id and gate one after the other. A new turn whose gate is still closed is taken
-// for one that was closed again only after this time.
-#define GATE_SETTLE_NS 50000ull
 
 enum gate_answer {
 	GATE_GO,	 // submit

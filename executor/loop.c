@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -55,6 +56,22 @@ static enum stall admit(const struct executor *x)
 	}
 }
 
+// A refused fence or watch, whoever refused it, stores its value all the same: nobody shall wait for it. What the
+// stream still holds may store lower ones later; that is only met where a device refuses single operations.
+static void store_refused(struct executor *x)
+{
+	struct record_event_watch watch;
+	struct record_fence fence;
+
+	if (x->ring.record.opcode == OPCODE_FENCE) {
+		memcpy(&fence, x->ring.payload, sizeof(fence));
+		fence_store(x, fence.slot, fence.value);
+	} else if (x->ring.record.opcode == OPCODE_EVENT_WATCH) {
+		memcpy(&watch, x->ring.payload, sizeof(watch));
+		fence_store(x, watch.slot, watch.value);
+	}
+}
+
 // Runs the current record. 0: done; -EAGAIN: later; -EPROTO.
 static int run_record(struct executor *x, const char **why)
 {
@@ -76,8 +93,10 @@ static int run_record(struct executor *x, const char **why)
 	if (has_reply) {
 		reply_send(x, h->reply_slot, h->cookie, reply.result, reply.bytes);
 		reply_wake(x);
-	} else if (reply.result && !x->sticky) {
-		executor_defer(x, reply.result);
+	} else if (reply.result) {
+		if (!x->sticky)
+			executor_defer(x, reply.result);
+		store_refused(x); // when the error can be seen
 	}
 	return 0;
 }

@@ -204,6 +204,30 @@ int32_t on_function_get(struct executor *x, const struct record_function_get *r,
 	return CUDA_SUCCESS;
 }
 
+int32_t on_module_names(struct executor *x, const struct record_module_names *r, struct module *module,
+			struct reply_module_names *ret, struct reply_tail *ret_tail)
+{
+	int32_t result = executor_ready(x);
+	const char *const *names;
+	uint32_t count;
+
+	if (!result)
+		result = x->ops->module_names(x->backend, module->backend, &names, &count);
+	if (result)
+		return result;
+	ret->count = count;
+	for (uint32_t i = r->first; i < count; i++) {
+		size_t bytes = strlen(names[i]) + 1;
+
+		if (bytes > ret_tail->room - ret_tail->bytes)
+			break;
+		memcpy(ret_tail->data + ret_tail->bytes, names[i], bytes);
+		ret_tail->bytes += (uint32_t)bytes;
+		ret->named++;
+	}
+	return CUDA_SUCCESS;
+}
+
 static bool attribute_settable(uint32_t attribute)
 {
 	return attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES ||

@@ -340,7 +340,8 @@ static int send_assign(struct channel *c)
 	int r = seqpacket_send(c->process.link_fd, &m, sizeof(m), fds, 6, MSG_DONTWAIT);
 
 	close_fd(&c->seat.page_fd);
-	return r;
+	// It may be dead already; its exit says why, and that is reported like any other.
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }
 
 static int watch(struct channel *c)

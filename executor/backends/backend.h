@@ -160,6 +160,10 @@ struct backend_ops {
 	void (*module_unload)(struct backend *, struct backend_module *); // no work of it is in flight
 	int (*function_get)(struct backend *, struct backend_module *, const char *name,
 			    struct backend_function **ret, struct backend_function_info *ret_info);
+	// The names of the module's kernels, ret_count of them in a fixed order; the module's, until it is
+	// unloaded. A backend that does not read images names none. CUDA_ERROR_NOT_SUPPORTED.
+	int (*module_names)(struct backend *, struct backend_module *, const char *const **ret_names,
+			    uint32_t *ret_count);
 	int (*function_set)(struct backend *, struct backend_function *, uint32_t attribute, int32_t value);
 	int (*global_get)(struct backend *, struct backend_module *, const char *name, uint64_t *ret_address,
 			  uint64_t *ret_size);

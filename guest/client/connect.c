@@ -59,6 +59,7 @@ static int request(int link, const void *msg, size_t bytes, uint16_t want, size_
 {
 	int n, r = seqpacket_send(link, msg, bytes, NULL, 0, 0);
 
+	*n_fds = 0;
 	if (r < 0)
 		return fail(r, "the mediator hung up: %s", strerror(-r));
 	n = seqpacket_recv(link, ret, sizeof(*ret), fds, n_fds, 0);
@@ -86,7 +87,7 @@ static int say_hello(struct vgpu_client *c)
 				    .version_max = LINK_VERSION };
 	int fds[SEQPACKET_MAX_FDS];
 	union link_packet answer;
-	unsigned n_fds;
+	unsigned n_fds = 0;
 	int r = request(c->link, &hello, sizeof(hello), LINK_HELLO_OK, sizeof(answer.hello_ok), &answer, fds, &n_fds);
 
 	if (r < 0)
@@ -129,7 +130,7 @@ static int open_channel(struct vgpu_client *c)
 	struct link_channel_open open = { .header = { LINK_MAGIC, LINK_CHANNEL_OPEN, 0, sizeof(open), 2 } };
 	int fds[SEQPACKET_MAX_FDS];
 	union link_packet answer;
-	unsigned n_fds;
+	unsigned n_fds = 0;
 	int r = request(c->link, &open, sizeof(open), LINK_CHANNEL_OK, sizeof(answer.channel_ok), &answer, fds, &n_fds);
 
 	if (r < 0)

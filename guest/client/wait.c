@@ -83,13 +83,13 @@ static int fence_state(struct vgpu_client *c, uint32_t slot, uint64_t value)
 
 int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns)
 {
-	uint64_t start = clock_now_ns(), now = start;
+	uint64_t start = clock_now_ns();
 	int state;
 
 	while ((state = fence_state(c, slot, value)) == -EAGAIN) {
+		uint64_t now = clock_now_ns();
 		uint32_t seen;
 
-		now = clock_now_ns();
 		if (timeout_ns != UINT64_MAX && now - start >= timeout_ns)
 			return -ETIMEDOUT;
 		if (now - start < c->spin_ns) {

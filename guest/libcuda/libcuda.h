@@ -188,6 +188,10 @@ void vc_module_unload(struct vc_module *module);
 CUresult vc_module_function(struct vc_module *module, const char *name, struct vc_function **ret);
 CUresult vc_module_global(struct vc_module *module, const char *name, CUdeviceptr *ptr, size_t *bytes);
 void vc_function_free(struct vc_function *function);
+// How many kernels the module holds; fn for each of them, at most `most`, until it fails (enumerate.c).
+CUresult vc_module_count(struct vc_module *module, unsigned int *count);
+CUresult vc_module_each(struct vc_module *module, unsigned int most,
+			CUresult (*fn)(struct vc_function *f, unsigned int i, void *arg), void *arg);
 
 // The function that a CUfunction or CUkernel names, NULL if none.
 struct vc_function *vc_function_find(CUfunction function);

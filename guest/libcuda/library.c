@@ -145,6 +145,46 @@ CUresult cuLibraryGetKernel(CUkernel *ret, CUlibrary handle, const char *name)
 	return result ? result : kernel_of(library, f, ret);
 }
 
+CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary handle)
+{
+	struct vc_library *library;
+	CUresult result = ready();
+
+	if (result)
+		return result;
+	if (!count)
+		return CUDA_ERROR_INVALID_VALUE;
+	library = library_find(handle);
+	return library ? vc_module_count(library->module, count) : CUDA_ERROR_INVALID_HANDLE;
+}
+
+struct kernel_list {
+	struct vc_library *library;
+	CUkernel *kernels;
+};
+
+static CUresult put_kernel(struct vc_function *f, unsigned int i, void *arg)
+{
+	const struct kernel_list *list = arg;
+
+	return kernel_of(list->library, f, &list->kernels[i]);
+}
+
+CUresult cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int count, CUlibrary handle)
+{
+	struct kernel_list list = { .kernels = kernels };
+	CUresult result = ready();
+
+	if (result)
+		return result;
+	if (!kernels)
+		return CUDA_ERROR_INVALID_VALUE;
+	list.library = library_find(handle);
+	if (!list.library)
+		return CUDA_ERROR_INVALID_HANDLE;
+	return vc_module_each(list.library->module, count, put_kernel, &list);
+}
+
 CUresult cuLibraryGetModule(CUmodule *ret, CUlibrary handle)
 {
 	struct vc_library *library;

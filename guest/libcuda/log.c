@@ -35,21 +35,21 @@ void vc_log(const char *format, ...)
 	char line[LOG_LINE];
 	int saved = errno;
 	va_list args;
-	int head, body;
+	int head;
 
 	if (!log_enabled())
 		return;
 	head = snprintf(line, sizeof(line), "libcuda[%d]: ", (int)getpid());
 	va_start(args, format);
-	body = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, args);
-	va_end(args);
-	if (body >= 0) {
+	if (vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, args) >= 0) {
 		size_t length = strlen(line);
 
 		line[length++] = '\n';
-		if (write(STDERR_FILENO, line, length) < 0)
-			body = -1; // nobody to tell
+		if (write(STDERR_FILENO, line, length) < 0) {
+			// nobody to tell
+		}
 	}
+	va_end(args);
 	errno = saved;
 }
 

@@ -2,6 +2,7 @@
 // A treap over disjoint address ranges. Runs in the guest program, any thread.
 #include "guest/libcuda/ranges.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -116,6 +117,7 @@ static void take_out(struct node **link, struct vc_range *ret)
 {
 	struct node *n = *link;
 
+	assert(n);
 	*link = merge(n->left, n->right);
 	*ret = n->range;
 	free(n);

@@ -85,8 +85,8 @@ static void apply(const struct wfq_action *a)
 	switch (a->kind) {
 	case WFQ_OPEN:
 		atomic_store_explicit(&p->deadline_ns, a->deadline_ns, memory_order_relaxed);
-		atomic_store_explicit(&p->turn_id, ++s->turn_id, memory_order_release);
 		atomic_store(&p->gate, VGPU_GATE_OPEN);
+		atomic_store(&p->turn_id, ++s->turn_id); // last: who sees it sees the rest
 		ring(s);
 		break;
 	case WFQ_DEADLINE:

@@ -27,7 +27,7 @@ struct vgpu_turn_page {
 	// Written by the mediator; it rings the executor's doorbell after a change.
 	_Atomic uint32_t gate;
 	uint32_t reserved0;
-	_Atomic uint64_t turn_id; // grows by one with each opening
+	_Atomic uint64_t turn_id; // grows by one with each opening; stored after the other fields
 	_Atomic uint64_t deadline_ns; // CLOCK_MONOTONIC
 	_Atomic uint64_t inflight_budget_ns;
 	_Atomic uint64_t idle_grace_ns;

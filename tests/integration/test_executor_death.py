@@ -135,11 +135,10 @@ def test_counters_of_the_dead_are_kept(mediator):
     with mediator.connect() as operator:
         t = operator.tenant()
         with vgpu.Client(t.path) as c:
-            for _ in range(2):
+            for n in (1, 2):
                 ch = c.open()
                 ch.do("meters 11 22 33")
-                vgpu.wait_for(lambda: operator.status()[t.tenant].launches % 11 == 0
-                              and operator.status()[t.tenant].launches > 0)
+                vgpu.wait_for(lambda want=11 * n: operator.status()[t.tenant].launches == want)
                 ch.do("exit 0")
                 c.receive()
             vgpu.wait_for(lambda: operator.status()[t.tenant].channels == 0)

@@ -69,8 +69,11 @@ def test_empty_packet_is_no_message(mediator):
 def test_random_packets_do_no_harm(mediator):
     rng = random.Random(20261122)
     valid = [H, vgpu.channel_open(), vgpu.tenant_create(), vgpu.status()]
-    before = None
-    for i in range(400):
+    with mediator.connect() as c:
+        c.open()  # from here on the user's tenant stays, for its counters
+    vgpu.wait_for(lambda: not mediator.executors())
+    before = mediator.fds()
+    for _ in range(400):
         with mediator.connect(say_hello=False) as c:
             if rng.random() < 0.5:
                 c.ask(H)
@@ -81,9 +84,6 @@ def test_random_packets_do_no_harm(mediator):
                 c.send(bytes(packet))
                 if rng.random() < 0.3:
                     c.send(rng.randbytes(rng.randrange(1, 200)))
-        if i == 20:
-            vgpu.wait_for(lambda: not mediator.executors())
-            before = mediator.fds()
     vgpu.wait_for(lambda: not mediator.executors(), 5, "executors gone")
     vgpu.wait_for(lambda: mediator.fds() <= before, what="no fd left over")
 

@@ -179,6 +179,7 @@ static const struct backend_ops cpu_ops = {
 	.module_load = cpu_module_load,
 	.module_unload = cpu_module_unload,
 	.function_get = cpu_function_get,
+	.module_names = cpu_module_names,
 	.function_set = cpu_function_set,
 	.global_get = cpu_global_get,
 	.occupancy = cpu_occupancy,

@@ -124,6 +124,7 @@ struct backend_function {
 
 struct backend_module {
 	struct ptx_module *ptx;
+	const char **names; // of all kernels, made when first asked for
 	SLIST_HEAD(, backend_function) functions;
 };
 
@@ -195,6 +196,8 @@ int cpu_module_load(struct backend *b, const void *image, size_t image_bytes, st
 void cpu_module_unload(struct backend *b, struct backend_module *m);
 int cpu_function_get(struct backend *b, struct backend_module *m, const char *name,
 		     struct backend_function **ret, struct backend_function_info *ret_info);
+int cpu_module_names(struct backend *b, struct backend_module *m, const char *const **ret_names,
+		     uint32_t *ret_count);
 int cpu_function_set(struct backend *b, struct backend_function *f, uint32_t attribute, int32_t value);
 int cpu_global_get(struct backend *b, struct backend_module *m, const char *name, uint64_t *ret_address,
 		   uint64_t *ret_size);

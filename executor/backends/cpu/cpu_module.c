@@ -109,7 +109,27 @@ void cpu_module_unload(struct backend *b, struct backend_module *m)
 		free(f);
 	}
 	ptx_module_free(m->ptx);
+	free(m->names);
 	free(m);
+}
+
+int cpu_module_names(struct backend *b, struct backend_module *m, const char *const **ret_names,
+		     uint32_t *ret_count)
+{
+	size_t count = ptx_module_kernel_count(m->ptx);
+
+	if (atomic_load(&b->sticky))
+		return atomic_load(&b->sticky);
+	if (!m->names) {
+		m->names = calloc(count ? count : 1, sizeof(*m->names));
+		if (!m->names)
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		for (size_t i = 0; i < count; i++)
+			m->names[i] = ptx_kernel_info(ptx_module_kernel_at(m->ptx, i))->name;
+	}
+	*ret_names = m->names;
+	*ret_count = (uint32_t)count;
+	return 0;
 }
 
 static struct backend_function *function_new(const struct ptx_kernel *k)

@@ -252,6 +252,7 @@ static const struct backend_ops cuda_ops = {
 	.module_load = cuda_module_load,
 	.module_unload = cuda_module_unload,
 	.function_get = cuda_function_get,
+	.module_names = cuda_module_names,
 	.function_set = cuda_function_set,
 	.global_get = cuda_global_get,
 	.occupancy = cuda_occupancy,

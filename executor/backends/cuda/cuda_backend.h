@@ -34,6 +34,8 @@ struct backend_function {
 struct backend_module {
 	CUmodule cu;
 	SLIST_HEAD(, backend_function) functions; // all that function_get made
+	const char **names; // n_names of them, the driver's; NULL: not asked for yet
+	uint32_t n_names;
 };
 
 struct cuda_stage; // cuda_stage.c
@@ -122,6 +124,8 @@ int cuda_module_load(struct backend *b, const void *image, size_t image_bytes, s
 void cuda_module_unload(struct backend *b, struct backend_module *m);
 int cuda_function_get(struct backend *b, struct backend_module *m, const char *name,
 		      struct backend_function **ret, struct backend_function_info *ret_info);
+int cuda_module_names(struct backend *b, struct backend_module *m, const char *const **ret_names,
+		      uint32_t *ret_count);
 int cuda_function_set(struct backend *b, struct backend_function *f, uint32_t attribute, int32_t value);
 int cuda_global_get(struct backend *b, struct backend_module *m, const char *name, uint64_t *ret_address,
 		    uint64_t *ret_size);

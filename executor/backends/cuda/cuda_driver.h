@@ -41,6 +41,9 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(ctx_priority_range, "cuCtxGetStreamPriorityRange", cuCtxGetStreamPriorityRange_fn, true)    \
 	ENTRY(module_load_data_ex, "cuModuleLoadDataEx", cuModuleLoadDataEx_fn, true)                     \
 	ENTRY(module_unload, "cuModuleUnload", cuModuleUnload_fn, true)                                   \
+	ENTRY(module_function_count, "cuModuleGetFunctionCount", cuModuleGetFunctionCount_fn, false)      \
+	ENTRY(module_enumerate, "cuModuleEnumerateFunctions", cuModuleEnumerateFunctions_fn, false)       \
+	ENTRY(func_get_name, "cuFuncGetName", cuFuncGetName_fn, false)                                    \
 	ENTRY(module_get_function, "cuModuleGetFunction", cuModuleGetFunction_fn, true)                   \
 	ENTRY(module_get_global, "cuModuleGetGlobal_v2", cuModuleGetGlobal_v2_fn, true)                   \
 	ENTRY(func_get_attribute, "cuFuncGetAttribute", cuFuncGetAttribute_fn, true)                      \

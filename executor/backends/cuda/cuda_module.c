@@ -80,7 +80,52 @@ void cuda_module_unload(struct backend *b, struct backend_module *m)
 		SLIST_REMOVE_HEAD(&m->functions, link);
 		function_free(f);
 	}
+	free(m->names);
 	free(m);
+}
+
+static int read_names(struct backend *b, struct backend_module *m)
+{
+	CUfunction *functions;
+	const char **names;
+	unsigned int count;
+	int result = cuda_result(b, b->cu.module_function_count(&count, m->cu));
+
+	if (result)
+		return result;
+	functions = calloc(count ? count : 1, sizeof(*functions));
+	names = calloc(count ? count : 1, sizeof(*names));
+	if (!functions || !names)
+		result = CUDA_ERROR_OUT_OF_MEMORY;
+	if (!result && count)
+		result = cuda_result(b, b->cu.module_enumerate(functions, count, m->cu));
+	for (unsigned int i = 0; !result && i < count; i++)
+		result = cuda_result(b, b->cu.func_get_name(&names[i], functions[i]));
+	free(functions);
+	if (result) {
+		free(names);
+		return result;
+	}
+	m->names = names;
+	m->n_names = count;
+	return 0;
+}
+
+// The driver has these calls since 12.4.
+int cuda_module_names(struct backend *b, struct backend_module *m, const char *const **ret_names,
+		      uint32_t *ret_count)
+{
+	int result = 0;
+
+	if (!b->cu.module_function_count || !b->cu.module_enumerate || !b->cu.func_get_name)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!m->names)
+		result = read_names(b, m);
+	if (result)
+		return result;
+	*ret_names = m->names;
+	*ret_count = m->n_names;
+	return 0;
 }
 
 // Asks for parameters until the driver says there is no further one.

@@ -392,6 +392,17 @@ static int null_function_get(struct backend *b, struct backend_module *m, const 
 	return CUDA_SUCCESS;
 }
 
+// Images are not read, so nothing is known to be in them.
+static int null_module_names(struct backend *b, struct backend_module *m, const char *const **ret_names,
+			     uint32_t *ret_count)
+{
+	(void)b;
+	(void)m;
+	*ret_names = NULL;
+	*ret_count = 0;
+	return CUDA_SUCCESS;
+}
+
 static int null_function_set(struct backend *b, struct backend_function *f, uint32_t attribute, int32_t value)
 {
 	(void)b;
@@ -484,6 +495,7 @@ static const struct backend_ops null_ops = {
 	.module_load = null_module_load,
 	.module_unload = null_module_unload,
 	.function_get = null_function_get,
+	.module_names = null_module_names,
 	.function_set = null_function_set,
 	.global_get = null_global_get,
 	.occupancy = null_occupancy,

@@ -514,10 +514,30 @@ static void slots_are_bounded_by_the_geometry_too(void **state)
 	assert_int_equal(fixture_deferred(f), CUDA_ERROR_INVALID_VALUE);
 }
 
+static void refused_fences_keep_nobody_waiting(void **state)
+{
+	(void)state;
+	fence(STREAM(77), 5, 3); // no such stream
+	watch(EVENT(77), 6, 4);
+	run();
+	assert_int_equal(slot(5), 3);
+	assert_int_equal(slot(6), 4);
+	assert_int_equal(fixture_deferred(f), CUDA_ERROR_INVALID_HANDLE);
+	fence(STREAM(77), 5, 2); // never backwards
+	record(EVENT(1), STREAM(1));
+	run();
+	fake_step(UINT32_MAX);
+	watch(EVENT(1), 6, 1);
+	run();
+	assert_int_equal(slot(5), 3);
+	assert_int_equal(slot(6), 4);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(refused_fences_keep_nobody_waiting),
 		TEST(work_is_in_flight_until_the_device_says_done),
 		TEST(durations_are_learnt),
 		TEST(a_closed_gate_keeps_gpu_work_and_all_behind_it),

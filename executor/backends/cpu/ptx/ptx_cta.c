@@ -262,7 +262,7 @@ static int commit(struct ptx_worker *w, struct ptx_cta *c, unsigned i, bool fibe
 {
 	struct ptx_job *j = w->job;
 	uint64_t per_block = j->local_bytes * (fibers ? j->threads : 1);
-	uint64_t local = per_block * (i + 1), shared = j->shared_bytes;
+	uint64_t local, shared = j->shared_bytes;
 	int rc = 0;
 
 	per_block = (per_block + 1023) & ~1023ull;

@@ -483,8 +483,8 @@ static void parse_module(struct ptx_parser *p)
 int ptx_parse(struct ptx_unit *u, const char *text, size_t len, struct ptx_error *err)
 {
 	static __thread struct ptx_parser parser; // too large for a small stack
+	static __thread struct ptx_error dummy;
 	struct ptx_parser *p = &parser;
-	struct ptx_error dummy;
 	int rc;
 
 	*u = (struct ptx_unit){ 0 };

@@ -17,7 +17,7 @@ static void shuffle(struct ptx_fiber *warp, uint32_t in)
 {
 	for (uint32_t i = 0; i < 32; i++) {
 		struct ptx_fiber *f = &warp[i];
-		uint32_t seg, limit, low, b, j = i;
+		uint32_t seg, limit, low, b, j;
 		bool p;
 
 		if (!(in >> i & 1))
