@@ -44,6 +44,7 @@ struct vgpu_client {
 	uint8_t *ring;
 	_Atomic uint64_t *fences;
 	uint8_t *window;
+	bool host_reserved, device_reserved; // the address windows are ours in this process
 
 	// ring producer; ring_lock guards the next four
 	pthread_mutex_t ring_lock;

@@ -106,22 +106,33 @@ static int geometry_is_sane(const struct link_geometry *g)
 	       g->arena_bytes && g->arena_bytes <= g->host_window_bytes;
 }
 
+static bool reserve(void *at, uint64_t bytes)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	void *got = mmap(at, bytes, PROT_NONE, flags, -1, 0);
+
+	if (got != MAP_FAILED && got != at) // a kernel that does not know the flag
+		munmap(got, bytes);
+	return got == at;
+}
+
 // Maps the window of host memory at its address, inside a reservation of the whole window, so that nothing of
 // the program lands where the host side's addresses mean something else.
 static int map_windows(struct vgpu_client *c)
 {
 	const struct link_geometry *g = &c->geometry;
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
 	void *at = (void *)(uintptr_t)g->host_window_base;
 
-	if (mmap(at, VGPU_WINDOW_BYTES, PROT_NONE, flags, -1, 0) != at)
-		return fail(-errno, "address window %p is taken in this process", at);
+	if (!reserve(at, VGPU_WINDOW_BYTES))
+		return fail(-EEXIST, "address window %p is taken in this process", at);
+	c->host_reserved = true;
 	c->window = mmap(at, g->host_window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->window_fd, 0);
 	if (c->window == MAP_FAILED)
 		return fail(-errno, "cannot map the host window: %s", strerror(errno));
 	at = (void *)(uintptr_t)g->device_window_base;
-	if (mmap(at, g->device_window_bytes, PROT_NONE, flags, -1, 0) != at)
-		return fail(-errno, "address window %p is taken in this process", at);
+	if (!reserve(at, g->device_window_bytes))
+		return fail(-EEXIST, "address window %p is taken in this process", at);
+	c->device_reserved = true;
 	return 0;
 }
 
@@ -230,9 +241,9 @@ void vgpu_client_close(struct vgpu_client *c)
 		return;
 	if (c->channel)
 		munmap(c->channel, c->geometry.channel_bytes);
-	if (c->window && c->window != MAP_FAILED)
-		munmap(c->window, VGPU_WINDOW_BYTES);
-	if (c->geometry.device_window_base)
+	if (c->host_reserved)
+		munmap((void *)(uintptr_t)c->geometry.host_window_base, VGPU_WINDOW_BYTES);
+	if (c->device_reserved)
 		munmap((void *)(uintptr_t)c->geometry.device_window_base, c->geometry.device_window_bytes);
 	client_free(c);
 }

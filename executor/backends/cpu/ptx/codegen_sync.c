@@ -10,7 +10,7 @@
 static LLVMValueRef barrier(struct ptx_cg *cg, unsigned kind, LLVMValueRef id, LLVMValueRef count,
 			    LLVMValueRef pred)
 {
-	LLVMValueRef zero = cg_u(cg, 32, 0), site = cg_u(cg, 32, ++cg->sites);
+	LLVMValueRef zero = cg_u(cg, 32, 0);
 
 	return CG_RT(cg, ptx_rt_barrier, cg->i32, cg->blk, cg->self, cg_u(cg, 32, kind), id,
 		     count ? count : zero, pred ? cg_resize(cg, pred, 32, false) : zero);
@@ -65,7 +65,7 @@ void ptx_emit_bar(struct ptx_cg *cg, const struct ptx_insn *in)
 static LLVMValueRef warp(struct ptx_cg *cg, unsigned kind, unsigned op, LLVMValueRef mask, LLVMValueRef value,
 			 LLVMValueRef b, LLVMValueRef c)
 {
-	LLVMValueRef zero = cg_u(cg, 32, 0);
+	LLVMValueRef zero = cg_u(cg, 32, 0), site = cg_u(cg, 32, ++cg->sites);
 
 	return CG_RT(cg, ptx_rt_warp, cg->i64, cg->blk, cg->self, cg_u(cg, 32, kind | op << 8), mask,
 		     cg_resize(cg, value, 64, false), b ? b : zero, c ? c : zero, site);
