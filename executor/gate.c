@@ -54,7 +54,7 @@ uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_
 	bool demand = waiting || in_flight, held = turn != g->released;
 	uint64_t grace_end;
 
-	show_demand(g, demand, !open || !held || deadline != VGPU_NO_DEADLINE);
+	show_demand(g, demand, !open || !held);
 	if (!held)
 		return UINT64_MAX;
 	if (!open || (deadline != VGPU_NO_DEADLINE && now_ns >= deadline)) {

@@ -143,14 +143,14 @@ static int receive_assign(int link, struct link_assign *ret, int fds[SEQPACKET_M
 // The backend's file: in the directory that was named, or as installed, or as built.
 static int find_module(const struct options *o, char *ret, size_t n)
 {
-	char installed[128], built[128];
+	char installed[160], built[128];
 	const char *places[] = { installed, built, NULL };
 
 	if (o->modules)
 		return snprintf(ret, n, "%s/vgpu-backend-%s.so", o->modules, o->backend) < (int)n
 			   ? 0
 			   : -ENAMETOOLONG;
-	snprintf(installed, sizeof(installed), "../lib/vgpu/vgpu-backend-%s.so", o->backend);
+	snprintf(installed, sizeof(installed), "../../" VGPU_LIBDIR "/vgpu/vgpu-backend-%s.so", o->backend);
 	snprintf(built, sizeof(built), "backends/%s/vgpu-backend-%s.so", o->backend, o->backend);
 	return beside_find(places, ret, n);
 }

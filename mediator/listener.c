@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/cleanup.h"
@@ -87,11 +88,23 @@ int listener_open(struct listener *l, struct mediator *m, struct tenant *t, cons
 	return r;
 }
 
+// The file of a socket that was handed over is its maker's, who may have asked us to remove it.
+static void note_path(struct listener *l)
+{
+	struct sockaddr_un sun = { 0 };
+	socklen_t len = sizeof(sun) - 1;
+
+	if (strcmp(l->mediator->settings->paths_at_end, "remove") == 0 &&
+	    getsockname(l->fd, (struct sockaddr *)&sun, &len) == 0)
+		snprintf(l->path, sizeof(l->path), "%.107s", sun.sun_path);
+}
+
 int listener_take(struct listener *l, struct mediator *m, int fd)
 {
 	int flags = fcntl(fd, F_GETFL), r;
 
 	*l = (struct listener){ .mediator = m, .fd = fd };
+	note_path(l);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
 	r = start(l);

@@ -222,11 +222,13 @@ static int start(struct mediator *m)
 
 static void finish(struct mediator *m)
 {
+	listener_done(&m->listener);
+	if (strcmp(m->settings->paths_at_end, "remove") == 0)
+		rmdir(m->settings->paths_run_directory);
 	// Only after STOP_LIMIT_NS is there anything left here; it dies with this process.
 	if (!LIST_EMPTY(&m->channels) || !LIST_EMPTY(&m->sessions))
 		return;
 	tenants_reap(m);
-	listener_done(&m->listener);
 	if (m->turns.event)
 		turns_done(&m->turns);
 	sd_event_source_disable_unref(m->stop_timer);

@@ -4,7 +4,6 @@
 // our death signal.
 #include "run/host.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -84,25 +83,6 @@ static int make_directory(char *ret, size_t n)
 	return mkdtemp(ret) ? 0 : -errno;
 }
 
-// The sockets that are left in it, and itself.
-static void remove_directory(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	if (!d) {
-		close_fd(&fd);
-		return;
-	}
-	while ((e = readdir(d))) {
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			unlinkat(fd, e->d_name, 0);
-	}
-	closedir(d);
-	rmdir(path);
-}
-
 static void run_mediator(const char *const *argv, int listen_fd, pid_t parent)
 {
 	char pid[16];
@@ -150,6 +130,8 @@ static int spawn_mediator(struct host *h, const struct host_options *o, int list
 	argv[n++] = directory;
 	argv[n++] = "--set";
 	argv[n++] = "log.level=warning";
+	argv[n++] = "--set";
+	argv[n++] = "paths.at_end=remove";
 	if (find_executor(executor, sizeof(executor)) == 0) {
 		argv[n++] = "--executor";
 		argv[n++] = executor;
@@ -185,9 +167,9 @@ static void stop_mediator(struct host *h)
 	}
 	h->pid = 0;
 	close_fd(&h->pidfd);
-	if (h->directory[0])
-		remove_directory(h->directory);
-	h->directory[0] = 0;
+	// The mediator removes both, if it came to live: even when we are killed.
+	unlink(h->socket);
+	rmdir(h->directory);
 }
 
 static int start_private(struct host *h, const struct host_options *o)

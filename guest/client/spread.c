@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies by several processors: one core moves 7-10 GB/s, a GPU's link takes 50. Threads are started with the first
-// large copy, a quarter of the processors and at most COPY_THREADS; they take slices until there are none, spin a
+// large copy, half of the processors and at most COPY_THREADS; they take slices until there are none, spin a
 // moment for the next copy, then sleep. Owned by the process; runs in the program.
 #include <limits.h>
 #include <linux/futex.h>
@@ -15,7 +15,7 @@
 #include "common/clock.h"
 #include "guest/client/client.h"
 
-#define COPY_THREADS 4u	     // the caller's own included
+#define COPY_THREADS 8u	     // the caller's own included
 #define SLICE	     131072u // bytes: small enough to share well, large enough that sharing is free
 #define WORTH_IT     524288u
 #define SPIN_NS	     60000u // about the time between two pieces of one large copy
@@ -95,7 +95,7 @@ static void start_helpers(void)
 	CPU_ZERO(&cpus);
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
 		return;
-	want = (unsigned)CPU_COUNT(&cpus) / 4;
+	want = (unsigned)CPU_COUNT(&cpus) / 2;
 	want = want > COPY_THREADS ? COPY_THREADS : want;
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -113,8 +113,8 @@ CUcontext vc_context_handle(const struct vc_context *ctx);
 // The primary context's handle; the same from cuInit to the end.
 CUcontext vc_primary_context(void);
 
-// Runs the destructors of what CUDA's runtimes keep in the context and forgets it; they may make any call, so no
-// lock is held (context_storage.c).
+// Runs the destructors of what CUDA's runtimes keep in the context and forgets it; they may make any call, so
+// no lock is held (context_storage.c).
 void vc_storage_release(struct vc_context *ctx);
 
 // Makes the executor's context, once. flags as cuCtxCreate.
@@ -182,6 +182,10 @@ struct vc_jit {
 };
 CUresult vc_module_load(struct vc_context *owner, const void *image, const struct vc_jit *jit,
 			struct vc_module **ret);
+// A module that a link made of the same bytes, NULL if there is none; a module that is about to go
+// (linker.c).
+struct vc_module *vc_linked_take(const void *image, size_t bytes);
+void vc_linked_forget(const struct vc_module *module);
 CUresult vc_module_load_file(struct vc_context *owner, const char *path, const struct vc_jit *jit,
 			     struct vc_module **ret);
 void vc_module_unload(struct vc_module *module);

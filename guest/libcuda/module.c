@@ -167,6 +167,14 @@ static CUresult load_bytes(struct vc_context *owner, const void *image, size_t b
 		return CUDA_ERROR_INVALID_IMAGE;
 	if (bytes > VGPU_MAX_IMAGE_BYTES)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	m = vc_linked_take(image, bytes);
+	if (m) {
+		if (jit)
+			put_logs(jit, &(struct reply_module_load){ 0, 0 }, "", 0);
+		m->ctx = owner;
+		*ret = m;
+		return CUDA_SUCCESS;
+	}
 	m = vc_object_new(VC_MODULE);
 	if (!m)
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -236,6 +244,7 @@ void vc_module_unload(struct vc_module *m)
 
 	if (!vc_object_claim(m, record.module))
 		return;
+	vc_linked_forget(m);
 	pthread_mutex_lock(&m->lock);
 	while ((f = m->functions)) {
 		m->functions = f->next;

@@ -102,10 +102,17 @@ struct vc_kernel {
 	struct vc_kernel *next; // of the same library
 };
 
+#define VC_LINK_OPTIONS 64 // twice as many as there are
+
 struct vc_link {
 	struct vc_object object;
 	void *image; // the one input
 	size_t image_bytes;
+	int complete;
+	unsigned int count; // JIT options, copied
+	CUjit_option options[VC_LINK_OPTIONS];
+	void *values[VC_LINK_OPTIONS];
+	void **ret_values; // the program's, for the logs' lengths; it keeps them until cuLinkDestroy
 };
 
 #endif

@@ -19,7 +19,7 @@
 // An executor that kicks more often than a program can launch and synchronise is looked at in intervals, so
 // that others have their turn in the loop.
 #define KICK_INTERVAL_US 5000
-#define KICK_BURST	 600
+#define KICK_BURST	 200
 
 static struct turn_seat *seat_of(struct wfq_node *leaf)
 {

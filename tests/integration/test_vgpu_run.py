@@ -151,28 +151,25 @@ def test_signals_go_to_the_program(sig):
 
 
 def test_killed_vgpu_run_takes_its_mediator_along():
-    p = subprocess.Popen([RUN, *PRIVATE, "--", "sh", "-c", "echo ready; exec sleep 3"], stdout=subprocess.PIPE,
-                         text=True, env=environment())
-    p.stdout.readline()
+    p = subprocess.Popen([RUN, *PRIVATE, "--", "sh", "-c", 'echo "$VGPU_SOCKET"; exec sleep 3'],
+                         stdout=subprocess.PIPE, text=True, env=environment())
+    directory = os.path.dirname(p.stdout.readline().strip())
+    assert os.path.isdir(directory)
     children = [int(c) for c in pathlib.Path(f"/proc/{p.pid}/task/{p.pid}/children").read_text().split()]
-    mediators = [c for c in children if "vgpu-mediator" in pathlib.Path(f"/proc/{c}/cmdline").read_text()]
-    assert len(mediators) == 1
-    before = leftovers()
+    mediator, = [c for c in children if "vgpu-mediator" in pathlib.Path(f"/proc/{c}/cmdline").read_text()]
     p.kill()
     p.wait()
 
     def gone():
         try:
-            return pathlib.Path(f"/proc/{mediators[0]}/stat").read_text().split()[2] == "Z"
+            return pathlib.Path(f"/proc/{mediator}/stat").read_text().split()[2] == "Z"
         except FileNotFoundError:
             return True
     vgpu.wait_for(gone, 3)
+    assert not os.path.exists(directory)
     for c in children:
-        if c not in mediators:
+        if c != mediator:
             os.kill(c, signal.SIGKILL)
-    for d in before:  # nobody was left to remove it
-        if not list(d.glob("*.sock")):
-            d.rmdir()
     p.stdout.close()
 
 

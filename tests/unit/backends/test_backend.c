@@ -322,9 +322,14 @@ static void functions_tell_their_layout(void **state)
 	struct backend_module *m = harness_module(ptx_layout);
 	struct backend_function_info info, again;
 	struct backend_function *f, *same;
+	const char *const *names;
 	int32_t blocks = 0;
+	uint32_t count;
 
 	(void)state;
+	assert_int_equal(ops->module_names(backend, m, &names, &count), 0);
+	assert_int_equal(count, 1);
+	assert_string_equal(names[0], "layout");
 	assert_int_equal(ops->function_get(backend, m, "layout", &f, &info), 0);
 	assert_int_equal(info.n_params, 4);
 	assert_int_equal(info.params[0][0], 0);

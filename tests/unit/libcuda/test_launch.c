@@ -211,6 +211,38 @@ static void linking_one_input(void **state)
 	assert_int_equal(cuLinkDestroy(link), CUDA_ERROR_INVALID_HANDLE);
 }
 
+static void linking_compiles_once_and_tells_errors(void **state)
+{
+	char copy[sizeof(PTX)];
+	CUmodule m, second;
+	CUlinkState link;
+	size_t bytes;
+	void *image;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(cuLinkCreate_v2(0, NULL, NULL, &link), 0);
+	assert_int_equal(
+	    cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "x", 0, NULL, NULL), 0);
+	fake.fail_opcode = OPCODE_MODULE_LOAD;
+	fake.fail_result = CUDA_ERROR_INVALID_PTX;
+	assert_int_equal(cuLinkComplete(link, &image, &bytes), CUDA_ERROR_INVALID_PTX);
+	fake_reset();
+	assert_int_equal(cuLinkComplete(link, &image, &bytes), 0);
+	assert_int_equal(cuLinkComplete(link, &image, &bytes), 0);
+	assert_int_equal(bytes, sizeof(copy));
+	memcpy(copy, image, bytes);
+	assert_int_equal(cuLinkDestroy(link), 0);
+	assert_int_equal(fake.counts[OPCODE_MODULE_LOAD], 1);
+	assert_int_equal(cuModuleLoadData(&m, copy), 0);
+	assert_int_equal(fake.counts[OPCODE_MODULE_LOAD], 1);
+	assert_int_equal(cuModuleLoadData(&second, copy), 0);
+	assert_ptr_not_equal(m, second);
+	assert_int_equal(fake.counts[OPCODE_MODULE_LOAD], 2);
+	assert_int_equal(cuModuleUnload(m), 0);
+	assert_int_equal(cuModuleUnload(second), 0);
+}
+
 static void occupancy(void **state)
 {
 	int blocks, grid, block;
@@ -277,6 +309,7 @@ int main(void)
 		cmocka_unit_test(attributes_travel_along),
 		cmocka_unit_test(libraries_and_kernels),
 		cmocka_unit_test(linking_one_input),
+		cmocka_unit_test(linking_compiles_once_and_tells_errors),
 		cmocka_unit_test(occupancy),
 		cmocka_unit_test(hot_calls_are_cheap),
 	};
