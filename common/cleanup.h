@@ -46,11 +46,11 @@ static inline int take_fd(int *fd)
 	return taken;
 }
 
-#define take_ptr(p)                      \
-	({                               \
+#define take_ptr(p)                         \
+	({                                  \
 		__typeof__(p) taken_ = (p); \
-		(p) = NULL;              \
-		taken_;                  \
+		(p) = NULL;                 \
+		taken_;                     \
 	})
 
 #endif

@@ -64,9 +64,11 @@ void log_write(enum log_level level, const char *format, ...)
 	if (to_journal)
 		used += clip(snprintf(line, sizeof(line), "<%c>", journal_level[level]), sizeof(line));
 	else
-		used += clip(snprintf(line, sizeof(line), "%s: %s: ", program_name, level_names[level]), sizeof(line));
+		used += clip(snprintf(line, sizeof(line), "%s: %s: ", program_name, level_names[level]),
+			     sizeof(line));
 	if (context_text[0])
-		used += clip(snprintf(line + used, sizeof(line) - used, "%s: ", context_text), sizeof(line) - used);
+		used += clip(snprintf(line + used, sizeof(line) - used, "%s: ", context_text),
+			     sizeof(line) - used);
 	errno = saved; // so that %m works
 	va_start(ap, format);
 	used += clip(vsnprintf(line + used, sizeof(line) - used - 1, format, ap), sizeof(line) - used - 1);

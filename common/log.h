@@ -15,7 +15,8 @@ void log_init(const char *program, enum log_level max);
 // "error", "warning", "info", "debug" -> 0 and *ret; else -EINVAL, *ret untouched.
 int log_level_from_name(const char *name, enum log_level *ret);
 
-// What a log line of this process is about from here on: "tenant 3 channel 7"; "" for nothing. Copied, cut at 95 bytes.
+// What a log line of this process is about from here on: "tenant 3 channel 7"; "" for nothing. Copied, cut at
+// 95 bytes.
 void log_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -25,7 +26,8 @@ void log_write(enum log_level level, const char *format, ...) __attribute__((for
 #define log_info(...)	 log_write(LOG_INFO, __VA_ARGS__)
 #define log_debug(...)	 log_write(LOG_DEBUG, __VA_ARGS__)
 
-// Copies at most n - 1 bytes of untrusted text into dst, control and non-ASCII bytes as '?'; always terminates.
+// Copies at most n - 1 bytes of untrusted text into dst, control and non-ASCII bytes as '?'; always
+// terminates.
 void log_sanitize(char *dst, unsigned long n, const char *src, unsigned long src_len);
 
 #endif

@@ -12,9 +12,9 @@
 
 struct gate {
 	struct vgpu_turn_page *page;
-	uint64_t released;	     // the last turn that was given back
-	uint64_t idle_since;	     // ns; 0: not idle, or no deadline
-	uint32_t demand;	     // what the page shows
+	uint64_t released;   // the last turn that was given back
+	uint64_t idle_since; // ns; 0: not idle, or no deadline
+	uint32_t demand;     // what the page shows
 	bool kick;
 };
 

@@ -56,8 +56,9 @@ static enum stall admit(const struct executor *x)
 	}
 }
 
-// A refused fence or watch, whoever refused it, stores its value all the same: nobody shall wait for it. What the
-// stream still holds may store lower ones later; that is only met where a device refuses single operations.
+// A refused fence or watch, whoever refused it, stores its value all the same: nobody shall wait for it. What
+// the stream still holds may store lower ones later; that is only met where a device refuses single
+// operations.
 static void store_refused(struct executor *x)
 {
 	struct record_event_watch watch;

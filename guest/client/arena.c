@@ -34,8 +34,8 @@ static void reclaim(struct vgpu_client *c)
 		c->piece_first++;
 	}
 	// Nothing in use: begin at 0 again, so that a lone small copy keeps to the same warm pages.
-	c->arena_tail = (c->arena_tail + c->geometry.arena_bytes - 1) / c->geometry.arena_bytes *
-			c->geometry.arena_bytes;
+	c->arena_tail =
+	    (c->arena_tail + c->geometry.arena_bytes - 1) / c->geometry.arena_bytes * c->geometry.arena_bytes;
 	c->arena_head = c->arena_tail;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // libvgpu: the only guest code that speaks to the host. One client is one channel: a command ring, replies,
 // fences, an arena for bulk bytes and a window of host memory that the GPU sees at the same addresses.
-// libcuda.so.1 is built on it. Everything here may be called from any thread unless it says otherwise; nothing
-// but libc is needed, since this code lives in strangers' processes.
+// libcuda.so.1 is built on it. Everything here may be called from any thread unless it says otherwise;
+// nothing but libc is needed, since this code lives in strangers' processes.
 //
 // Results: CUresult values (0 success) where a call stands for the GPU, negative errno where it is about the
 // machinery. When the channel is lost (executor or mediator died, bad record) every call answers
@@ -40,18 +40,18 @@ int vgpu_client_deferred(struct vgpu_client *c);
 // ---- records (the typed forms are generated: guest/client/calls_gen.h) ----
 
 // Puts a record in the ring and returns; 0 or vgpu_client_lost(). Waits only when the ring is full.
-int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
-		     uint32_t tail_bytes);
+int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
+		     const void *tail, uint32_t tail_bytes);
 
 // The same with a reply: waits for it and returns the call's CUresult. The reply's fields go to ret, also on
-// failure when the host sent them (module_load's logs); else ret is untouched. At most ret_tail_room bytes of its
-// tail go to ret_tail.
-int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
-		     uint32_t tail_bytes, void *ret, uint32_t ret_bytes, void *ret_tail, uint32_t ret_tail_room,
-		     uint32_t *ret_tail_bytes);
+// failure when the host sent them (module_load's logs); else ret is untouched. At most ret_tail_room bytes of
+// its tail go to ret_tail.
+int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
+		     const void *tail, uint32_t tail_bytes, void *ret, uint32_t ret_bytes, void *ret_tail,
+		     uint32_t ret_tail_room, uint32_t *ret_tail_bytes);
 
-// A record whose tail is written in place, for launches: begin gives the place of tail_bytes bytes (lock held,
-// no other call of this client by this thread in between), commit publishes it.
+// A record whose tail is written in place, for launches: begin gives the place of tail_bytes bytes (lock
+// held, no other call of this client by this thread in between), commit publishes it.
 void *vgpu_client_begin(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
 			uint32_t tail_bytes); // NULL: lost
 void vgpu_client_commit(struct vgpu_client *c);
@@ -85,7 +85,8 @@ int vgpu_arena_get(struct vgpu_client *c, uint64_t bytes, struct vgpu_chunk *ret
 // with a fence must have pushed, or be about to push, the fence record: arena_get waits for it.
 void vgpu_arena_put(struct vgpu_client *c, const struct vgpu_chunk *chunk, uint32_t slot, uint64_t value);
 
-// memcpy for the program's side of large copies: shares the work with helper threads where processors are many.
+// memcpy for the program's side of large copies: shares the work with helper threads where processors are
+// many.
 void vgpu_copy_bytes(void *dst, const void *src, size_t bytes);
 
 // ---- host window (pinned memory) ----
@@ -95,8 +96,8 @@ void vgpu_copy_bytes(void *dst, const void *src, size_t bytes);
 void *vgpu_window_alloc(struct vgpu_client *c, uint64_t bytes);
 // Gives the piece back (bytes as asked) and its pages to the host. The GPU must be done with it.
 void vgpu_window_free(struct vgpu_client *c, void *address, uint64_t bytes);
-// Moves [address, address + bytes), page-aligned private memory of the program, into the window in place: same
-// contents, same address. *ret_offset is its place in the window's memfd, for host_register. -ENOMEM;
+// Moves [address, address + bytes), page-aligned private memory of the program, into the window in place:
+// same contents, same address. *ret_offset is its place in the window's memfd, for host_register. -ENOMEM;
 // -EOPNOTSUPP: the range holds a shared or special mapping; -EFAULT: unmapped.
 // Writes by other threads while this runs may be lost (CUDA leaves them undefined as well).
 int vgpu_window_adopt(struct vgpu_client *c, void *address, uint64_t bytes, uint64_t *ret_offset);

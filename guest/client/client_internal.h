@@ -60,8 +60,8 @@ struct vgpu_client {
 	uint32_t fence_free_count;
 
 	pthread_mutex_t arena_lock;
-	pthread_cond_t arena_put; // a chunk was given back
-	uint64_t arena_head, arena_tail; // counters of bytes: oldest piece's begin, newest's end
+	pthread_cond_t arena_put;	  // a chunk was given back
+	uint64_t arena_head, arena_tail;  // counters of bytes: oldest piece's begin, newest's end
 	uint64_t piece_first, piece_next; // counters into pieces
 	struct arena_piece pieces[ARENA_PIECES];
 

@@ -67,7 +67,8 @@ static int request(int link, const void *msg, size_t bytes, uint16_t want, size_
 		return fail(-ETIMEDOUT, "the mediator did not answer within %d s", OPEN_TIMEOUT_S);
 	if (n <= 0)
 		return fail(n ? n : -ECONNRESET, "the mediator hung up");
-	if ((size_t)n < sizeof(ret->header) || ret->header.magic != LINK_MAGIC || ret->header.length != (uint32_t)n)
+	if ((size_t)n < sizeof(ret->header) || ret->header.magic != LINK_MAGIC ||
+	    ret->header.length != (uint32_t)n)
 		r = fail(-EPROTO, "the mediator's answer is malformed");
 	else if (ret->header.type == LINK_ERROR && (size_t)n == sizeof(ret->error))
 		r = fail(-ECONNREFUSED, "%.*s", LINK_TEXT_BYTES - 1, ret->error.text);
@@ -88,7 +89,8 @@ static int say_hello(struct vgpu_client *c)
 	int fds[SEQPACKET_MAX_FDS];
 	union link_packet answer;
 	unsigned n_fds = 0;
-	int r = request(c->link, &hello, sizeof(hello), LINK_HELLO_OK, sizeof(answer.hello_ok), &answer, fds, &n_fds);
+	int r = request(c->link, &hello, sizeof(hello), LINK_HELLO_OK, sizeof(answer.hello_ok), &answer, fds,
+			&n_fds);
 
 	if (r < 0)
 		return r;
@@ -99,7 +101,8 @@ static int say_hello(struct vgpu_client *c)
 
 static int geometry_is_sane(const struct link_geometry *g)
 {
-	return g->ring_bytes && !(g->ring_bytes & (g->ring_bytes - 1)) && g->reply_slots == VGPU_REPLY_SLOTS &&
+	return g->ring_bytes && !(g->ring_bytes & (g->ring_bytes - 1)) &&
+	       g->reply_slots == VGPU_REPLY_SLOTS &&
 	       g->ring_offset + (uint64_t)g->ring_bytes <= g->channel_bytes &&
 	       g->reply_offset + (uint64_t)g->reply_slots * VGPU_REPLY_SLOT_BYTES <= g->channel_bytes &&
 	       g->fence_offset + (uint64_t)g->fence_slots * sizeof(uint64_t) <= g->channel_bytes &&
@@ -126,7 +129,8 @@ static int map_windows(struct vgpu_client *c)
 	if (!reserve(at, VGPU_WINDOW_BYTES))
 		return fail(-EEXIST, "address window %p is taken in this process", at);
 	c->host_reserved = true;
-	c->window = mmap(at, g->host_window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->window_fd, 0);
+	c->window =
+	    mmap(at, g->host_window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->window_fd, 0);
 	if (c->window == MAP_FAILED)
 		return fail(-errno, "cannot map the host window: %s", strerror(errno));
 	at = (void *)(uintptr_t)g->device_window_base;
@@ -142,7 +146,8 @@ static int open_channel(struct vgpu_client *c)
 	int fds[SEQPACKET_MAX_FDS];
 	union link_packet answer;
 	unsigned n_fds = 0;
-	int r = request(c->link, &open, sizeof(open), LINK_CHANNEL_OK, sizeof(answer.channel_ok), &answer, fds, &n_fds);
+	int r = request(c->link, &open, sizeof(open), LINK_CHANNEL_OK, sizeof(answer.channel_ok), &answer,
+			fds, &n_fds);
 
 	if (r < 0)
 		return r;

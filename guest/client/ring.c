@@ -27,8 +27,8 @@ void client_ring_doorbell(struct vgpu_client *c)
 		client_check_link(c);
 }
 
-// Waits until bytes more fit behind tail. The executor consumes while the GPU has room; a closed gate may keep
-// it for a while, so this yields and then naps instead of spinning for ever.
+// Waits until bytes more fit behind tail. The executor consumes while the GPU has room; a closed gate may
+// keep it for a while, so this yields and then naps instead of spinning for ever.
 static int wait_for_room(struct vgpu_client *c, uint64_t bytes)
 {
 	uint64_t start = 0;
@@ -72,9 +72,9 @@ static uint8_t *reserve(struct vgpu_client *c, uint64_t length)
 	if (left < size) {
 		if (wait_for_room(c, left))
 			return NULL;
-		*(struct record_header *)(c->ring + at) = (struct record_header){
-			.opcode = OPCODE_PAD, .reply_slot = REPLY_NONE, .length = (uint32_t)left
-		};
+		*(struct record_header *)(c->ring + at) = (struct record_header){ .opcode = OPCODE_PAD,
+										  .reply_slot = REPLY_NONE,
+										  .length = (uint32_t)left };
 		c->tail += left;
 		atomic_store_explicit(&c->header->tail, c->tail, memory_order_release);
 		at = 0;
@@ -128,8 +128,8 @@ void vgpu_client_commit(struct vgpu_client *c)
 	pthread_mutex_unlock(&c->ring_lock);
 }
 
-int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
-		     uint32_t tail_bytes)
+int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
+		     const void *tail, uint32_t tail_bytes)
 {
 	uint8_t *p = vgpu_client_begin(c, opcode, fields, bytes, tail_bytes);
 
@@ -145,7 +145,8 @@ int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields,
 
 static struct reply_slot *slot_at(struct vgpu_client *c, uint32_t i)
 {
-	return (struct reply_slot *)(c->channel + c->geometry.reply_offset + (size_t)i * VGPU_REPLY_SLOT_BYTES);
+	return (struct reply_slot *)(c->channel + c->geometry.reply_offset +
+				     (size_t)i * VGPU_REPLY_SLOT_BYTES);
 }
 
 // A free reply slot; waits when all are in use by other threads.
@@ -158,7 +159,8 @@ static uint32_t slot_get(struct vgpu_client *c)
 			while (bits) {
 				uint32_t i = (uint32_t)__builtin_ctzll(bits);
 
-				if (atomic_compare_exchange_weak(&c->reply_free[w], &bits, bits & ~(1ull << i)))
+				if (atomic_compare_exchange_weak(&c->reply_free[w], &bits,
+								 bits & ~(1ull << i)))
 					return w * 64 + i;
 			}
 		}
@@ -213,9 +215,9 @@ static int take_reply(const struct reply_slot *slot, void *ret, uint32_t ret_byt
 	return result;
 }
 
-int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
-		     uint32_t tail_bytes, void *ret, uint32_t ret_bytes, void *ret_tail, uint32_t ret_tail_room,
-		     uint32_t *ret_tail_bytes)
+int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
+		     const void *tail, uint32_t tail_bytes, void *ret, uint32_t ret_bytes, void *ret_tail,
+		     uint32_t ret_tail_room, uint32_t *ret_tail_bytes)
 {
 	uint32_t i = slot_get(c);
 	struct reply_slot *slot = slot_at(c, i);

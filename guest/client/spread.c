@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Copies by several processors: one core moves 7-10 GB/s, a GPU's link takes 50. Threads are started with the first
-// large copy, half of the processors and at most COPY_THREADS; they take slices until there are none, spin a
-// moment for the next copy, then sleep. Owned by the process; runs in the program.
+// Copies by several processors: one core moves 7-10 GB/s, a GPU's link takes 50. Threads are started with the
+// first large copy, half of the processors and at most COPY_THREADS; they take slices until there are none,
+// spin a moment for the next copy, then sleep. Owned by the process; runs in the program.
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>

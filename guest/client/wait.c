@@ -19,7 +19,8 @@ void client_sleep(struct vgpu_client *c, uint32_t seen)
 {
 	struct timespec slice = { .tv_nsec = (long)SLICE_NS };
 
-	if (syscall(SYS_futex, &c->header->wake_word, FUTEX_WAIT, seen, &slice, NULL, 0) < 0 && errno == ETIMEDOUT)
+	if (syscall(SYS_futex, &c->header->wake_word, FUTEX_WAIT, seen, &slice, NULL, 0) < 0 &&
+	    errno == ETIMEDOUT)
 		client_check_link(c);
 }
 
@@ -98,7 +99,8 @@ int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64
 			continue;
 		}
 		atomic_fetch_add(&c->header->guest_waiters, 1);
-		client_ring_doorbell(c); // the executor may sleep while the GPU stores the value: it must watch now
+		client_ring_doorbell(
+		    c); // the executor may sleep while the GPU stores the value: it must watch now
 		seen = atomic_load(&c->header->wake_word);
 		if (fence_state(c, slot, value) == -EAGAIN)
 			client_sleep(c, seen);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host window behind the arena: pinned allocations, and program memory that was moved into it in place.
-// First fit over a sorted list of holes: programs pin seldom and in large pieces. Runs in the program's threads.
+// First fit over a sorted list of holes: programs pin seldom and in large pieces. Runs in the program's
+// threads.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,8 +45,8 @@ void window_done(struct vgpu_client *c)
 void window_forget(struct vgpu_client *c)
 {
 	for (size_t i = 0; i < c->n_adopted; i++)
-		mmap(c->adopted[i].address, c->adopted[i].bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
-		     c->window_fd, (off_t)c->adopted[i].offset);
+		mmap(c->adopted[i].address, c->adopted[i].bytes, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_FIXED, c->window_fd, (off_t)c->adopted[i].offset);
 }
 
 // Remembers an adopted range; window_lock is held.
@@ -182,8 +183,9 @@ void *vgpu_window_alloc(struct vgpu_client *c, uint64_t bytes)
 
 	if (!bytes || bytes > c->geometry.host_window_bytes || take(c, whole_pages(bytes), &offset))
 		return NULL;
-	// Pinned memory is all touched anyway. Here a full host says so, instead of a SIGBUS later; and pages that
-	// are there can be joined to huge ones, which makes the GPU's copies faster. A kernel before 6.1 cannot.
+	// Pinned memory is all touched anyway. Here a full host says so, instead of a SIGBUS later; and pages
+	// that are there can be joined to huge ones, which makes the GPU's copies faster. A kernel before 6.1
+	// cannot.
 	if (bytes >= VGPU_MIB(2)) {
 		uint64_t whole = bytes & ~(VGPU_MIB(2) - 1);
 
@@ -246,8 +248,8 @@ int vgpu_window_adopt(struct vgpu_client *c, void *address, uint64_t bytes, uint
 		return r;
 	}
 	memcpy(c->window + offset, address, bytes);
-	if (mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->window_fd, (off_t)offset) ==
-	    MAP_FAILED) {
+	if (mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->window_fd,
+		 (off_t)offset) == MAP_FAILED) {
 		r = -errno;
 		pthread_mutex_lock(&c->window_lock);
 		adopted_remove(c, address);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What CUDA's runtime keeps in a context: CONTEXT_LOCAL_STORAGE of the export tables. Each runtime in the process
-// asks at nearly every call, so reading takes no lock: an entry is never given back, only emptied and used again,
-// and a reader looks at the key a second time after the value. Runs in the guest program, any thread.
+// What CUDA's runtime keeps in a context: CONTEXT_LOCAL_STORAGE of the export tables. Each runtime in the
+// process asks at nearly every call, so reading takes no lock: an entry is never given back, only emptied and
+// used again, and a reader looks at the key a second time after the value. Runs in the guest program, any
+// thread.
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -130,7 +131,8 @@ CUresult export_storage_get(void **value, CUcontext handle, void *key)
 	s = find(ctx, key);
 	if (!s)
 		return CUDA_ERROR_INVALID_HANDLE;
-	// Whoever reuses the entry empties the key before it stores a value: the same key again means this key's.
+	// Whoever reuses the entry empties the key before it stores a value: the same key again means this
+	// key's.
 	found = atomic_load_explicit(&s->value, memory_order_acquire);
 	if (atomic_load_explicit(&s->key, memory_order_relaxed) != key)
 		return CUDA_ERROR_INVALID_HANDLE;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a module holds, asked of the executor in pages of names; each name then becomes a function as if it had been
-// asked for. Runs in the guest program.
+// What a module holds, asked of the executor in pages of names; each name then becomes a function as if it
+// had been asked for. Runs in the guest program.
 #include <string.h>
 
 #include "common/limits.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // cuGetExportTable and the functions in its tables, as far as CUDA's runtime and libraries need them. All are
-// undocumented; what is known of them was measured. Runs in the guest program, any thread, before cuInit as well;
-// nothing here travels to the executor but module loads.
+// undocumented; what is known of them was measured. Runs in the guest program, any thread, before cuInit as
+// well; nothing here travels to the executor but module loads.
 #include "guest/libcuda/export_tables.h"
 
 #include <pthread.h>
@@ -29,7 +29,8 @@ static void log_refusal(const uint8_t *b)
 	}
 	vc_log("cuGetExportTable: no table "
 	       "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-	       b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	       b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+	       b[15]);
 }
 
 // Unknown tables are refused as the driver refuses them: never a wrong or an empty one.
@@ -250,8 +251,8 @@ CUresult export_tools_stream_id(CUcontext ctx, void *object, uint64_t *id)
 	return CUDA_SUCCESS;
 }
 
-// What a callback reads of its third argument is not known yet, so no function is told of: cuFFT takes 0 for a
-// failure and its plan fails.
+// What a callback reads of its third argument is not known yet, so no function is told of: cuFFT takes 0 for
+// a failure and its plan fails.
 int export_tools_functions(CUcontext ctx, CUmodule module, void *callback, void *user)
 {
 	static struct vc_unsupported once = { "export table ToolsModule[7]", 0 };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables behind cuGetExportTable: arrays of words that CUDA's runtime and libraries call through. Generated
-// from export_tables.yaml; the functions in them are in export_tables.c and context_storage.c. A table's address
-// never changes: the runtime's integrity check hashes two of them.
+// The tables behind cuGetExportTable: arrays of words that CUDA's runtime and libraries call through.
+// Generated from export_tables.yaml; the functions in them are in export_tables.c and context_storage.c. A
+// table's address never changes: the runtime's integrity check hashes two of them.
 #ifndef VGPU_LIBCUDA_EXPORT_TABLES_H
 #define VGPU_LIBCUDA_EXPORT_TABLES_H
 
@@ -20,8 +20,8 @@ extern const struct export_table export_tables[];
 extern const size_t export_table_count;
 extern const export_slot export_runtime_words[], export_integrity_words[];
 
-// CUDART_INTERFACE. The jit forms are the 10.x and 11.x runtimes'; what they pass in a, b and c is not known to
-// matter.
+// CUDART_INTERFACE. The jit forms are the 10.x and 11.x runtimes'; what they pass in a, b and c is not known
+// to matter.
 CUresult export_load_wrapper(CUmodule *module, const void *wrapper);
 CUresult export_primary_context(CUcontext *ctx, CUdevice device); // neither retained nor activated
 CUresult export_load_wrapper_jit(CUmodule *module, const void *wrapper, void *a, void *b, uint32_t c);
@@ -36,8 +36,8 @@ void export_hooks_flags(void **ret, size_t *bytes);
 // TOOLS_TLS
 CUresult export_current_context(CUcontext *ctx);
 
-// CONTEXT_LOCAL_STORAGE: a value for each context and key. ctx NULL or -1: the current one (201 if none). A key
-// that is missing, or there already, is 400. The destructor runs when the context ends, not at delete.
+// CONTEXT_LOCAL_STORAGE: a value for each context and key. ctx NULL or -1: the current one (201 if none). A
+// key that is missing, or there already, is 400. The destructor runs when the context ends, not at delete.
 typedef void (*export_storage_end)(CUcontext ctx, void *key, void *value);
 CUresult export_storage_put(CUcontext ctx, void *key, void *value, export_storage_end end);
 CUresult export_storage_delete(CUcontext ctx, void *key);

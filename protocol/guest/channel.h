@@ -14,8 +14,8 @@
 // once into private memory, checks it completely, then acts; it never reads it again.
 //
 // Sleeping. The consumer that found the ring empty for a while stores consumer_asleep = 1, fences, looks at
-// tail once more and sleeps on the doorbell; the producer publishes tail, fences, and rings the doorbell only if
-// consumer_asleep is set (and clears it). A guest thread that waits (for a reply or a fence value) spins a
+// tail once more and sleeps on the doorbell; the producer publishes tail, fences, and rings the doorbell only
+// if consumer_asleep is set (and clears it). A guest thread that waits (for a reply or a fence value) spins a
 // while, then adds 1 to guest_waiters, reads wake_word, looks once more, and sleeps on wake_word (futex in
 // process mode, poll on the device in a VM); the executor adds 1 to wake_word and wakes when it stored
 // something and guest_waiters is not zero.
@@ -32,7 +32,7 @@
 #define CHANNEL_HEADER_BYTES 4096u
 
 struct channel_header {
-	uint32_t magic;	  // written once by the mediator
+	uint32_t magic; // written once by the mediator
 	uint32_t version;
 	uint8_t reserved0[56];
 
@@ -51,9 +51,9 @@ struct channel_header {
 	_Atomic uint32_t wake_word;	// futex word
 	uint8_t reserved4[56];
 
-	// Errors that no reply carries; CUresult values, 0 is none. sticky_error never goes back. deferred_error:
-	// an asynchronous call was refused when the executor submitted it; the guest takes it (exchanges it with
-	// 0) at the next call that may report it.
+	// Errors that no reply carries; CUresult values, 0 is none. sticky_error never goes back.
+	// deferred_error: an asynchronous call was refused when the executor submitted it; the guest takes it
+	// (exchanges it with 0) at the next call that may report it.
 	_Atomic uint32_t sticky_error;
 	_Atomic uint32_t deferred_error;
 	uint8_t reserved5[56];
@@ -65,9 +65,9 @@ static_assert(offsetof(struct channel_header, consumer_asleep) == 192, "shared l
 static_assert(offsetof(struct channel_header, guest_waiters) == 256, "shared layout");
 static_assert(offsetof(struct channel_header, sticky_error) == 320, "shared layout");
 
-#define RECORD_ALIGN   16u
-#define REPLY_NONE     0xffffu
-#define OPCODE_PAD     0u // header only; length reaches to the end of the ring
+#define RECORD_ALIGN 16u
+#define REPLY_NONE   0xffffu
+#define OPCODE_PAD   0u // header only; length reaches to the end of the ring
 
 struct record_header {
 	uint16_t opcode;     // generated: enum opcode
@@ -78,8 +78,8 @@ struct record_header {
 };
 static_assert(sizeof(struct record_header) == 16, "wire");
 
-// A reply slot belongs to one guest thread's call. The executor stores result, length and payload, then cookie
-// (release).
+// A reply slot belongs to one guest thread's call. The executor stores result, length and payload, then
+// cookie (release).
 struct reply_slot {
 	_Atomic uint64_t cookie;
 	int32_t result;	 // CUresult of the call
@@ -88,8 +88,8 @@ struct reply_slot {
 };
 static_assert(sizeof(struct reply_slot) == 16, "wire");
 
-// Handles: the guest names its objects. index below the kind's limit; generation differs from the one the index
-// had before, never 0.
+// Handles: the guest names its objects. index below the kind's limit; generation differs from the one the
+// index had before, never 0.
 //   63..56 kind   55..24 generation   23..0 index
 static inline uint64_t handle_make(uint8_t kind, uint32_t generation, uint32_t index)
 {

@@ -22,12 +22,12 @@
 #include <assert.h>
 #include <stdint.h>
 
-#define LINK_MAGIC	   0x55504756u // "VGPU"
-#define LINK_VERSION	   1u
-#define LINK_MAX_PACKET	   4096u
-#define LINK_NAME_BYTES	   64u
-#define LINK_TEXT_BYTES	   256u
-#define LINK_SOCKET_ENV	   "VGPU_SOCKET"
+#define LINK_MAGIC	    0x55504756u // "VGPU"
+#define LINK_VERSION	    1u
+#define LINK_MAX_PACKET	    4096u
+#define LINK_NAME_BYTES	    64u
+#define LINK_TEXT_BYTES	    256u
+#define LINK_SOCKET_ENV	    "VGPU_SOCKET"
 #define LINK_SOCKET_DEFAULT "/run/vgpu/mediator.sock"
 
 enum link_type {
@@ -43,10 +43,13 @@ enum link_type {
 	LINK_STATUS_ROW = 0x0204,
 	LINK_STATUS_END = 0x0205,
 	LINK_CHANNEL_LOST = 0x0206,
-	LINK_ERROR = 0x02ff, // answer to a request that was refused; the link stays open unless the text says so
+	LINK_ERROR =
+	    0x02ff, // answer to a request that was refused; the link stays open unless the text says so
 	// mediator -> executor
-	LINK_ASSIGN = 0x0301, // fds: channel memfd, host window memfd, doorbell, turn page memfd, kick eventfd, tenant page memfd
-	LINK_WAKE = 0x0302,   // header only: look at the turn page; sent instead of a ring when somebody stuffed the doorbell
+	LINK_ASSIGN = 0x0301, // fds: channel memfd, host window memfd, doorbell, turn page memfd, kick
+			      // eventfd, tenant page memfd
+	LINK_WAKE = 0x0302, // header only: look at the turn page; sent instead of a ring when somebody
+			    // stuffed the doorbell
 	// executor -> mediator
 	LINK_READY = 0x0401,  // backend is open, channel is being served
 	LINK_FAILED = 0x0402, // could not start; exits
@@ -54,11 +57,11 @@ enum link_type {
 };
 
 enum link_error_code {
-	LINK_E_VERSION = 1,   // no common version
-	LINK_E_PROTOCOL,      // malformed, unknown type, wrong phase, reserved bits; the link is closed behind it
-	LINK_E_PERMISSION,    // operator message from somebody else
-	LINK_E_LIMIT,	      // a limit of common/limits.h or of the tenant; text names it
-	LINK_E_BACKEND,	      // no executor could be started; text has its last words
+	LINK_E_VERSION = 1, // no common version
+	LINK_E_PROTOCOL, // malformed, unknown type, wrong phase, reserved bits; the link is closed behind it
+	LINK_E_PERMISSION, // operator message from somebody else
+	LINK_E_LIMIT,	   // a limit of common/limits.h or of the tenant; text names it
+	LINK_E_BACKEND,	   // no executor could be started; text has its last words
 	LINK_E_INTERNAL,
 	LINK_E_EXECUTOR_DIED, // CHANNEL_LOST: executor ended by a signal or exit
 	LINK_E_BAD_RECORD,    // CHANNEL_LOST: the channel carried something malformed
@@ -102,12 +105,12 @@ static_assert(sizeof(struct link_channel_open) == 24, "wire");
 // Geometry of the channel memfd; every field is fixed by the mediator, both sides use these numbers and never
 // what stands in shared memory.
 struct link_geometry {
-	uint32_t ring_offset, ring_bytes;	// bytes: power of two
-	uint32_t reply_offset, reply_slots;	// slots of VGPU_REPLY_SLOT_BYTES
-	uint32_t fence_offset, fence_slots;	// u64 each
-	uint64_t channel_bytes;			// size of the channel memfd
-	uint64_t host_window_base;		// address at which both sides map the host window memfd
-	uint64_t host_window_bytes;		// its size; the arena is its first arena_bytes
+	uint32_t ring_offset, ring_bytes;   // bytes: power of two
+	uint32_t reply_offset, reply_slots; // slots of VGPU_REPLY_SLOT_BYTES
+	uint32_t fence_offset, fence_slots; // u64 each
+	uint64_t channel_bytes;		    // size of the channel memfd
+	uint64_t host_window_base;	    // address at which both sides map the host window memfd
+	uint64_t host_window_bytes;	    // its size; the arena is its first arena_bytes
 	uint64_t arena_bytes;
 	uint64_t device_window_base, device_window_bytes;
 };
@@ -173,8 +176,8 @@ struct link_status_row {
 	uint64_t turns;	    // turns handed to it under contention
 	uint64_t launches, copy_bytes, faults;
 	uint64_t memory_used, memory_quota; // device bytes
-	uint64_t contended_gpu_ns; // gpu_ns charged while at least one other tenant was in demand
-	uint64_t contended_ns;	   // wall time in which it was in demand together with another
+	uint64_t contended_gpu_ns;	    // gpu_ns charged while at least one other tenant was in demand
+	uint64_t contended_ns;		    // wall time in which it was in demand together with another
 };
 static_assert(sizeof(struct link_status_row) == 168, "wire");
 

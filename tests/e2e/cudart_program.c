@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An ordinary program of CUDA's runtime, whatever version of it: argv[1] is the path of a libcudart.so. What nvcc
-// puts into a program (registering its fat binary, kernels and variables) is done here by hand, with a fat binary
-// made at run time of kernels/basic.ptx. The few declarations that the versions share are written out below.
+// An ordinary program of CUDA's runtime, whatever version of it: argv[1] is the path of a libcudart.so. What
+// nvcc puts into a program (registering its fat binary, kernels and variables) is done here by hand, with a
+// fat binary made at run time of kernels/basic.ptx. The few declarations that the versions share are written
+// out below.
 #include "tests/e2e/check.h"
 
 #include <dlfcn.h>
@@ -12,7 +13,14 @@
 
 enum { N = 100000, BLOCK = 256, GRID = (N + BLOCK - 1) / BLOCK };
 enum { HOST_TO_DEVICE = 1, DEVICE_TO_HOST = 2, DEVICE_TO_DEVICE = 3, DEFAULT = 4 };
-enum { SUCCESS = 0, INVALID_VALUE = 1, INVALID_CONFIGURATION = 9, INVALID_DEVICE_FUNCTION = 98, INVALID_HANDLE = 400, NOT_READY = 600 };
+enum {
+	SUCCESS = 0,
+	INVALID_VALUE = 1,
+	INVALID_CONFIGURATION = 9,
+	INVALID_DEVICE_FUNCTION = 98,
+	INVALID_HANDLE = 400,
+	NOT_READY = 600
+};
 
 struct dim {
 	unsigned x, y, z;
@@ -35,47 +43,47 @@ struct attributes {
 };
 
 // The runtime's functions: name, result, parameters.
-#define RUNTIME(ENTRY)                                                                                    \
-	ENTRY(__cudaRegisterFatBinary, void **, (void *))                                                 \
-	ENTRY(__cudaRegisterFatBinaryEnd, void, (void **))                                                \
-	ENTRY(__cudaUnregisterFatBinary, void, (void **))                                                 \
-	ENTRY(__cudaRegisterFunction, void,                                                               \
-	      (void **, const char *, char *, const char *, int, void *, void *, void *, void *, int *))  \
-	ENTRY(__cudaRegisterVar, void, (void **, char *, char *, const char *, int, size_t, int, int))    \
-	ENTRY(cudaRuntimeGetVersion, int, (int *))                                                        \
-	ENTRY(cudaDriverGetVersion, int, (int *))                                                         \
-	ENTRY(cudaGetDeviceCount, int, (int *))                                                           \
-	ENTRY(cudaSetDevice, int, (int))                                                                  \
-	ENTRY(cudaGetDevice, int, (int *))                                                                \
-	ENTRY(cudaDeviceGetAttribute, int, (int *, int, int))                                             \
-	ENTRY(cudaDeviceSynchronize, int, (void))                                                         \
-	ENTRY(cudaDeviceReset, int, (void))                                                               \
-	ENTRY(cudaGetLastError, int, (void))                                                              \
-	ENTRY(cudaPeekAtLastError, int, (void))                                                           \
-	ENTRY(cudaGetErrorName, const char *, (int))                                                      \
-	ENTRY(cudaMalloc, int, (void **, size_t))                                                         \
-	ENTRY(cudaFree, int, (void *))                                                                    \
-	ENTRY(cudaMallocHost, int, (void **, size_t))                                                     \
-	ENTRY(cudaFreeHost, int, (void *))                                                                \
-	ENTRY(cudaMemset, int, (void *, int, size_t))                                                     \
-	ENTRY(cudaMemcpy, int, (void *, const void *, size_t, int))                                       \
-	ENTRY(cudaMemcpyAsync, int, (void *, const void *, size_t, int, void *))                          \
-	ENTRY(cudaMemcpyToSymbol, int, (const void *, const void *, size_t, size_t, int))                 \
-	ENTRY(cudaMemcpyFromSymbol, int, (void *, const void *, size_t, size_t, int))                     \
-	ENTRY(cudaMemGetInfo, int, (size_t *, size_t *))                                                  \
-	ENTRY(cudaLaunchKernel, int, (const void *, struct dim, struct dim, void **, size_t, void *))     \
-	ENTRY(cudaFuncGetAttributes, int, (struct attributes *, const void *))                            \
-	ENTRY(cudaOccupancyMaxActiveBlocksPerMultiprocessor, int, (int *, const void *, int, size_t))     \
-	ENTRY(cudaStreamCreate, int, (void **))                                                           \
-	ENTRY(cudaStreamDestroy, int, (void *))                                                           \
-	ENTRY(cudaStreamSynchronize, int, (void *))                                                       \
-	ENTRY(cudaStreamQuery, int, (void *))                                                             \
-	ENTRY(cudaStreamWaitEvent, int, (void *, void *, unsigned))                                       \
-	ENTRY(cudaEventCreate, int, (void **))                                                            \
-	ENTRY(cudaEventDestroy, int, (void *))                                                            \
-	ENTRY(cudaEventRecord, int, (void *, void *))                                                     \
-	ENTRY(cudaEventSynchronize, int, (void *))                                                        \
-	ENTRY(cudaEventQuery, int, (void *))                                                              \
+#define RUNTIME(ENTRY)                                                                                   \
+	ENTRY(__cudaRegisterFatBinary, void **, (void *))                                                \
+	ENTRY(__cudaRegisterFatBinaryEnd, void, (void **))                                               \
+	ENTRY(__cudaUnregisterFatBinary, void, (void **))                                                \
+	ENTRY(__cudaRegisterFunction, void,                                                              \
+	      (void **, const char *, char *, const char *, int, void *, void *, void *, void *, int *)) \
+	ENTRY(__cudaRegisterVar, void, (void **, char *, char *, const char *, int, size_t, int, int))   \
+	ENTRY(cudaRuntimeGetVersion, int, (int *))                                                       \
+	ENTRY(cudaDriverGetVersion, int, (int *))                                                        \
+	ENTRY(cudaGetDeviceCount, int, (int *))                                                          \
+	ENTRY(cudaSetDevice, int, (int))                                                                 \
+	ENTRY(cudaGetDevice, int, (int *))                                                               \
+	ENTRY(cudaDeviceGetAttribute, int, (int *, int, int))                                            \
+	ENTRY(cudaDeviceSynchronize, int, (void))                                                        \
+	ENTRY(cudaDeviceReset, int, (void))                                                              \
+	ENTRY(cudaGetLastError, int, (void))                                                             \
+	ENTRY(cudaPeekAtLastError, int, (void))                                                          \
+	ENTRY(cudaGetErrorName, const char *, (int))                                                     \
+	ENTRY(cudaMalloc, int, (void **, size_t))                                                        \
+	ENTRY(cudaFree, int, (void *))                                                                   \
+	ENTRY(cudaMallocHost, int, (void **, size_t))                                                    \
+	ENTRY(cudaFreeHost, int, (void *))                                                               \
+	ENTRY(cudaMemset, int, (void *, int, size_t))                                                    \
+	ENTRY(cudaMemcpy, int, (void *, const void *, size_t, int))                                      \
+	ENTRY(cudaMemcpyAsync, int, (void *, const void *, size_t, int, void *))                         \
+	ENTRY(cudaMemcpyToSymbol, int, (const void *, const void *, size_t, size_t, int))                \
+	ENTRY(cudaMemcpyFromSymbol, int, (void *, const void *, size_t, size_t, int))                    \
+	ENTRY(cudaMemGetInfo, int, (size_t *, size_t *))                                                 \
+	ENTRY(cudaLaunchKernel, int, (const void *, struct dim, struct dim, void **, size_t, void *))    \
+	ENTRY(cudaFuncGetAttributes, int, (struct attributes *, const void *))                           \
+	ENTRY(cudaOccupancyMaxActiveBlocksPerMultiprocessor, int, (int *, const void *, int, size_t))    \
+	ENTRY(cudaStreamCreate, int, (void **))                                                          \
+	ENTRY(cudaStreamDestroy, int, (void *))                                                          \
+	ENTRY(cudaStreamSynchronize, int, (void *))                                                      \
+	ENTRY(cudaStreamQuery, int, (void *))                                                            \
+	ENTRY(cudaStreamWaitEvent, int, (void *, void *, unsigned))                                      \
+	ENTRY(cudaEventCreate, int, (void **))                                                           \
+	ENTRY(cudaEventDestroy, int, (void *))                                                           \
+	ENTRY(cudaEventRecord, int, (void *, void *))                                                    \
+	ENTRY(cudaEventSynchronize, int, (void *))                                                       \
+	ENTRY(cudaEventQuery, int, (void *))                                                             \
 	ENTRY(cudaEventElapsedTime, int, (float *, void *, void *))
 
 #define POINTER(name, result, parameters) static result(*name) parameters;
@@ -98,16 +106,15 @@ static void open_runtime(const char *path)
 
 	if (!library)
 		check_bail("%s", dlerror());
-#define FIND(name, result, parameters)                        \
+#define FIND(name, result, parameters)                      \
 	name = (result(*) parameters)dlsym(library, #name); \
-	if (!name)                                            \
+	if (!name)                                          \
 		check_bail("no %s", #name);
 	RUNTIME(FIND)
 	// 12 renamed it because the structure grew.
 	get_properties = (int (*)(struct properties *, int))dlsym(library, "cudaGetDeviceProperties_v2");
 	if (!get_properties)
-		get_properties =
-		    (int (*)(struct properties *, int))dlsym(library, "cudaGetDeviceProperties");
+		get_properties = (int (*)(struct properties *, int))dlsym(library, "cudaGetDeviceProperties");
 	if (!get_properties)
 		check_bail("no cudaGetDeviceProperties");
 }
@@ -192,7 +199,8 @@ static void device(void)
 	EQUAL(0, current);
 	FINE(get_properties(&p, 0));
 	CHECK(p.name[0] && memchr(p.name, 0, sizeof(p.name)), "device \"%.64s\"", p.name);
-	CHECK(p.total_global >= MIB && p.warp_size == 32, "%zu bytes, warps of %d", p.total_global, p.warp_size);
+	CHECK(p.total_global >= MIB && p.warp_size == 32, "%zu bytes, warps of %d", p.total_global,
+	      p.warp_size);
 	FINE(cudaDeviceGetAttribute(&value, 1, 0));
 	CHECK(value >= 256, "blocks of up to %d threads", value);
 	GIVES(INVALID_VALUE, cudaDeviceGetAttribute(NULL, 1, 0));
@@ -214,7 +222,8 @@ static int launch_fill(void *to, uint32_t first, void *stream)
 	uint32_t n = N;
 	void *arguments[] = { &to, &n, &first };
 
-	return cudaLaunchKernel(&fill, (struct dim){ GRID, 1, 1 }, (struct dim){ BLOCK, 1, 1 }, arguments, 0, stream);
+	return cudaLaunchKernel(&fill, (struct dim){ GRID, 1, 1 }, (struct dim){ BLOCK, 1, 1 }, arguments, 0,
+				stream);
 }
 
 static void memory_and_kernels(void)
@@ -267,8 +276,8 @@ static void add_vectors(void)
 	FINE(cudaMemcpy(x, host, N * 4, HOST_TO_DEVICE));
 	FINE(cudaMemcpy(y, host + N, N * 4, HOST_TO_DEVICE));
 	FINE(cudaMemset(sum, 0, N * 4));
-	FINE(cudaLaunchKernel(&vector_add, (struct dim){ GRID, 1, 1 }, (struct dim){ BLOCK, 1, 1 }, arguments, 0,
-			      NULL));
+	FINE(cudaLaunchKernel(&vector_add, (struct dim){ GRID, 1, 1 }, (struct dim){ BLOCK, 1, 1 }, arguments,
+			      0, NULL));
 	FINE(cudaDeviceSynchronize());
 	FINE(cudaMemcpy(host + 2 * (size_t)N, sum, N * 4, DEVICE_TO_HOST));
 	for (uint32_t i = 0; i < N; i++)
@@ -300,7 +309,8 @@ static void symbols(void)
 	EQUAL(7, value);
 	FINE(cudaMemcpyToSymbol(&table, words, sizeof(words), 8, HOST_TO_DEVICE));
 	FINE(cudaMemcpyFromSymbol(back, &table, sizeof(back), 4, DEVICE_TO_HOST));
-	CHECK(back[0] == 2 && back[1] == 9 && back[2] == 8, "table holds %u %u %u", back[0], back[1], back[2]);
+	CHECK(back[0] == 2 && back[1] == 9 && back[2] == 8, "table holds %u %u %u", back[0], back[1],
+	      back[2]);
 }
 
 static void bad_launches(void)
@@ -309,16 +319,19 @@ static void bad_launches(void)
 	void *to = NULL;
 	void *arguments[] = { &to, &n, &n };
 
-	int refused = cudaLaunchKernel(&fill, (struct dim){ 1, 1, 1 }, (struct dim){ 4096, 1, 1 }, arguments, 0, NULL);
+	int refused =
+	    cudaLaunchKernel(&fill, (struct dim){ 1, 1, 1 }, (struct dim){ 4096, 1, 1 }, arguments, 0, NULL);
 
 	// 13 leaves it to the driver and passes its answer on, earlier ones look themselves.
-	CHECK(refused == INVALID_CONFIGURATION || refused == INVALID_VALUE, "a block of 4096 threads: %d", refused);
+	CHECK(refused == INVALID_CONFIGURATION || refused == INVALID_VALUE, "a block of 4096 threads: %d",
+	      refused);
 	GIVES(refused, cudaPeekAtLastError());
 	GIVES(refused, cudaGetLastError());
 	FINE(cudaGetLastError());
-	if (check_backend() != BACKEND_NATIVE) { // 12.8 and 13 hand it to a driver that might follow the pointer
-		refused = cudaLaunchKernel(&missing, (struct dim){ 1, 1, 1 }, (struct dim){ 1, 1, 1 }, arguments, 0,
-					   NULL);
+	if (check_backend() !=
+	    BACKEND_NATIVE) { // 12.8 and 13 hand it to a driver that might follow the pointer
+		refused = cudaLaunchKernel(&missing, (struct dim){ 1, 1, 1 }, (struct dim){ 1, 1, 1 },
+					   arguments, 0, NULL);
 		CHECK(refused == INVALID_DEVICE_FUNCTION || refused == INVALID_HANDLE,
 		      "a kernel that nobody registered: %d", refused);
 		GIVES(refused, cudaGetLastError());

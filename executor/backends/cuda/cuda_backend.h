@@ -34,7 +34,7 @@ struct backend_function {
 struct backend_module {
 	CUmodule cu;
 	SLIST_HEAD(, backend_function) functions; // all that function_get made
-	const char **names; // n_names of them, the driver's; NULL: not asked for yet
+	const char **names;			  // n_names of them, the driver's; NULL: not asked for yet
 	uint32_t n_names;
 };
 

@@ -70,7 +70,8 @@ static void act(struct fake_host *h, const struct record_header *r, const uint8_
 static bool consume(struct fake_host *h)
 {
 	struct channel_header *header = header_of(h);
-	uint64_t head = atomic_load(&header->head), tail = atomic_load_explicit(&header->tail, memory_order_acquire);
+	uint64_t head = atomic_load(&header->head),
+		 tail = atomic_load_explicit(&header->tail, memory_order_acquire);
 	bool any = false;
 
 	while (head != tail && !atomic_load(&h->hold)) {
@@ -125,7 +126,8 @@ static void serve_link(struct fake_host *h, int link)
 	struct link_header *in = (struct link_header *)packet;
 
 	while (seqpacket_recv(link, packet, sizeof(packet), fds, &n_fds, MSG_DONTWAIT) > 0) {
-		struct link_hello_ok hello = { .header = { LINK_MAGIC, LINK_HELLO_OK, 0, sizeof(hello), in->cookie },
+		struct link_hello_ok hello = { .header = { LINK_MAGIC, LINK_HELLO_OK, 0, sizeof(hello),
+							   in->cookie },
 					       .version = LINK_VERSION,
 					       .tenant_id = 7 };
 		struct link_error no = { .header = { LINK_MAGIC, LINK_ERROR, 0, sizeof(no), in->cookie },
@@ -171,16 +173,22 @@ static void *run(void *opaque)
 void fake_host_start(struct fake_host *h, uint32_t ring_bytes)
 {
 	uint32_t ring = ring_bytes ? ring_bytes : VGPU_RING_BYTES;
-	uint32_t reply = CHANNEL_HEADER_BYTES + ring, fence = reply + VGPU_REPLY_SLOTS * (uint32_t)VGPU_REPLY_SLOT_BYTES;
+	uint32_t reply = CHANNEL_HEADER_BYTES + ring,
+		 fence = reply + VGPU_REPLY_SLOTS * (uint32_t)VGPU_REPLY_SLOT_BYTES;
 
 	h->geometry = (struct link_geometry){
-		.ring_offset = CHANNEL_HEADER_BYTES, .ring_bytes = ring,
-		.reply_offset = reply, .reply_slots = VGPU_REPLY_SLOTS,
-		.fence_offset = fence, .fence_slots = 1024,
+		.ring_offset = CHANNEL_HEADER_BYTES,
+		.ring_bytes = ring,
+		.reply_offset = reply,
+		.reply_slots = VGPU_REPLY_SLOTS,
+		.fence_offset = fence,
+		.fence_slots = 1024,
 		.channel_bytes = fence + 1024 * sizeof(uint64_t),
-		.host_window_base = VGPU_HOST_WINDOW_BASE, .host_window_bytes = VGPU_MIB(256),
+		.host_window_base = VGPU_HOST_WINDOW_BASE,
+		.host_window_bytes = VGPU_MIB(256),
 		.arena_bytes = VGPU_MIB(8),
-		.device_window_base = VGPU_DEVICE_WINDOW_BASE, .device_window_bytes = VGPU_WINDOW_BYTES,
+		.device_window_base = VGPU_DEVICE_WINDOW_BASE,
+		.device_window_bytes = VGPU_WINDOW_BYTES,
 	};
 	snprintf(h->path, sizeof(h->path), "/tmp/vgpu-fake-host-%d-%p", getpid(), (void *)h);
 	atomic_store(&h->link, -1);

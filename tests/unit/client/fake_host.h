@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A mediator and an executor in one thread of the test: speaks the host link as far as one channel, consumes the
-// ring as the protocol says, answers ping, performs fences, and can misbehave on demand.
+// A mediator and an executor in one thread of the test: speaks the host link as far as one channel, consumes
+// the ring as the protocol says, answers ping, performs fences, and can misbehave on demand.
 #ifndef VGPU_TESTS_CLIENT_FAKE_HOST_H
 #define VGPU_TESTS_CLIENT_FAKE_HOST_H
 

@@ -239,7 +239,8 @@ static void window_pieces_are_distinct_and_reused(void **state)
 			memset(p[i], i, 4096u * (unsigned)(1 + i % 5));
 		}
 		for (int i = 0; i < 64; i++)
-			vgpu_window_free(f->client, p[(i * 29) % 64], 4096u * (unsigned)(1 + ((i * 29) % 64) % 5));
+			vgpu_window_free(f->client, p[(i * 29) % 64],
+					 4096u * (unsigned)(1 + ((i * 29) % 64) % 5));
 	}
 	// All holes joined again: one piece of nearly the whole window fits.
 	p[0] = vgpu_window_alloc(f->client, VGPU_MIB(240));
@@ -309,7 +310,8 @@ static void a_hang_up_ends_waits_and_calls(void **state)
 	assert_int_equal(ping(f->client, 2, &got), CUDA_ERROR_DEVICE_UNAVAILABLE);
 	assert_true(clock_now_ns() - start < NSEC_PER_SEC);
 	assert_int_equal(vgpu_fence_wait(f->client, 0, 1, UINT64_MAX), CUDA_ERROR_DEVICE_UNAVAILABLE);
-	assert_int_equal(vgpu_client_push(f->client, OPCODE_PING, &got, 8, NULL, 0), CUDA_ERROR_DEVICE_UNAVAILABLE);
+	assert_int_equal(vgpu_client_push(f->client, OPCODE_PING, &got, 8, NULL, 0),
+			 CUDA_ERROR_DEVICE_UNAVAILABLE);
 }
 
 static void a_watchdog_loss_is_a_launch_timeout(void **state)
@@ -344,10 +346,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_call_gets_its_own_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_unknown_call_gives_the_hosts_code, setup, teardown),
 		cmocka_unit_test_setup_teardown(threads_do_not_mix_answers, setup, teardown),
-		cmocka_unit_test_setup_teardown(records_wrap_with_pads_and_none_is_lost, setup_small_ring, teardown),
+		cmocka_unit_test_setup_teardown(records_wrap_with_pads_and_none_is_lost, setup_small_ring,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_full_ring_waits_for_the_host, setup_small_ring, teardown),
 		cmocka_unit_test_setup_teardown(a_fence_is_waited_for_and_times_out, setup, teardown),
-		cmocka_unit_test_setup_teardown(arena_pieces_come_back_only_after_their_fence, setup, teardown),
+		cmocka_unit_test_setup_teardown(arena_pieces_come_back_only_after_their_fence, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(many_small_arena_pieces_never_overlap, setup, teardown),
 		cmocka_unit_test_setup_teardown(window_pieces_are_distinct_and_reused, setup, teardown),
 		cmocka_unit_test_setup_teardown(adopted_memory_keeps_address_and_contents, setup, teardown),

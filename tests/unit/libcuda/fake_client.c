@@ -428,7 +428,8 @@ int vgpu_window_release(struct vgpu_client *c, void *address, uint64_t bytes, ui
 bool vgpu_client_in_window(const struct vgpu_client *c, uint64_t address)
 {
 	(void)c;
-	return address - VGPU_HOST_WINDOW_BASE < VGPU_WINDOW_BYTES || address - VGPU_DEVICE_WINDOW_BASE < VGPU_WINDOW_BYTES;
+	return address - VGPU_HOST_WINDOW_BASE < VGPU_WINDOW_BYTES ||
+	       address - VGPU_DEVICE_WINDOW_BASE < VGPU_WINDOW_BYTES;
 }
 
 uint64_t vgpu_client_window_base(const struct vgpu_client *c)

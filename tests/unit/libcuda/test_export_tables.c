@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tables behind cuGetExportTable: sizes, addresses, refusals, the digest, storage in contexts; and the pages
-// that a module's kernels are listed in.
+// The tables behind cuGetExportTable: sizes, addresses, refusals, the digest, storage in contexts; and the
+// pages that a module's kernels are listed in.
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -136,14 +136,15 @@ static void md2_gives_the_standard_s_digests(void **state)
 
 static void the_digest_is_the_known_one(void **state)
 {
-	static const struct export_integrity head = { 12020,	      0x2b4a,	      0x4d08,	      0x2b78,
-						      0x7ff8c80717f0, 0x7ff8c825e4b0, 0x7ff8c7dd0ad0, 0x64a365ee };
-	static const struct export_integrity_device device = {
-		{ 0x67, 0x22, 0xcb, 0xcf, 0xc6, 0x61, 0xf2, 0x92, 0x74, 0xd6, 0xed, 0x23, 0x2a, 0x32, 0x13, 0x1c },
-		0,
-		4,
-		0
-	};
+	static const struct export_integrity head = { 12020,	      0x2b4a,	      0x4d08,
+						      0x2b78,	      0x7ff8c80717f0, 0x7ff8c825e4b0,
+						      0x7ff8c7dd0ad0, 0x64a365ee };
+	static const struct export_integrity_device device = { { 0x67, 0x22, 0xcb, 0xcf, 0xc6, 0x61, 0xf2,
+								 0x92, 0x74, 0xd6, 0xed, 0x23, 0x2a, 0x32,
+								 0x13, 0x1c },
+							       0,
+							       4,
+							       0 };
 	static const uint64_t want[2] = { 0xa7c34628f214707a, 0xeaf1313342bfcd84 };
 	uint8_t digest[16];
 
@@ -155,7 +156,8 @@ static void the_digest_is_the_known_one(void **state)
 static void the_third_answer_is_about_this_process(void **state)
 {
 	const export_slot *words = table("d4082055-bde6-704b-8d34-ba123c66e1f2");
-	CUresult (*ask)(uint32_t, uint64_t, uint64_t *) = (CUresult(*)(uint32_t, uint64_t, uint64_t *))words[1];
+	CUresult (*ask)(uint32_t, uint64_t, uint64_t *) =
+	    (CUresult(*)(uint32_t, uint64_t, uint64_t *))words[1];
 	struct export_integrity head = { 13000,
 					 13002,
 					 (uint32_t)getpid(),
@@ -240,7 +242,8 @@ static void *change(void *arg)
 	for (int i = 0; i < ROUNDS; i++) { // the same place for one key, then for the other
 		char *key = (char *)arg + (size_t)(i & 1) * 65536;
 
-		assert_int_equal(export_storage_put(vc_primary_context(), key, &values[i & 1], NULL), CUDA_SUCCESS);
+		assert_int_equal(export_storage_put(vc_primary_context(), key, &values[i & 1], NULL),
+				 CUDA_SUCCESS);
 		assert_int_equal(export_storage_delete(vc_primary_context(), key), CUDA_SUCCESS);
 	}
 	atomic_store(&stop, 1);

@@ -91,9 +91,9 @@ const struct ptx_kernel_info *ptx_kernel_info(const struct ptx_kernel *k);
 int ptx_module_global(const struct ptx_module *m, const char *name, uint64_t *ret_addr, size_t *ret_size);
 
 /*
- * Memory outside of the windows that kernels may reach as well, at a cost for each access (registered memory of
- * the program). It must stay mapped read-write until it is removed, and no kernel may be using it then. 0 or
- * -ENOMEM.
+ * Memory outside of the windows that kernels may reach as well, at a cost for each access (registered memory
+ * of the program). It must stay mapped read-write until it is removed, and no kernel may be using it then. 0
+ * or -ENOMEM.
  */
 int ptx_extra_add(uint64_t addr, uint64_t size);
 void ptx_extra_remove(uint64_t addr);

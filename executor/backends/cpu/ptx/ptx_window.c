@@ -105,7 +105,8 @@ bool ptx_extra_holds(uint64_t addr, uint64_t size)
 
 	pthread_rwlock_rdlock(&extra_lock);
 	for (size_t i = 0; i < n_extras && !found; i++)
-		found = addr >= extras[i].addr && size <= extras[i].size && addr - extras[i].addr <= extras[i].size - size;
+		found = addr >= extras[i].addr && size <= extras[i].size &&
+			addr - extras[i].addr <= extras[i].size - size;
 	pthread_rwlock_unlock(&extra_lock);
 	return found;
 }
