@@ -120,7 +120,7 @@ static int32_t range_add(struct hostmem *h, uint64_t address, uint64_t size, uin
 	result = h->ops->host_register(h->backend, address, size);
 	if (result)
 		range_free(h, r);
-	return result; // NOLINT(clang-analyzer-unix.Malloc): the tree owns r
+	return result;
 }
 
 int32_t hostmem_add_arena(struct hostmem *h)
@@ -165,7 +165,6 @@ void hostmem_clear(struct hostmem *h)
 {
 	struct host_range *r;
 
-	// NOLINTNEXTLINE(clang-analyzer-unix.Malloc): range_free takes r out of the tree
 	while ((r = RB_ROOT(&h->ranges))) {
 		h->ops->host_unregister(h->backend, r->address);
 		range_free(h, r);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernel launches: the handler of launch, and what of a launch attribute may pass.
+// Kernel launches: the handlers of launch and occupancy_clusters, and what of a launch attribute may pass.
 #include <string.h>
 
 #include "executor/executor.h"
@@ -78,4 +78,27 @@ int32_t on_launch(struct executor *x, const struct record_launch *r, struct stre
 	counter_add(&x->turn->launches, 1);
 	track_after(x, lane, key, predict_ns(&x->predict, key, PREDICT_UNKNOWN_NS));
 	return CUDA_SUCCESS;
+}
+
+int32_t on_occupancy_clusters(struct executor *x, const struct record_occupancy_clusters *r,
+			      struct function *function, const uint8_t *tail, uint32_t tail_bytes,
+			      struct reply_occupancy_clusters *ret)
+{
+	struct backend_launch l = {
+		.grid = { r->grid_x, r->grid_y, r->grid_z },
+		.block = { r->block_x, r->block_y, r->block_z },
+		.dynamic_shared = r->dynamic_shared,
+		.attributes = tail,
+		.n_attributes = r->n_attributes,
+	};
+	int32_t result = executor_ready(x);
+
+	if (result)
+		return result;
+	if (tail_bytes != r->n_attributes * (uint32_t)sizeof(CUlaunchAttribute))
+		return CUDA_ERROR_INVALID_VALUE;
+	result = check_attributes(tail, r->n_attributes);
+	return result ? result
+		      : x->ops->occupancy_clusters(x->backend, function->backend, &l,
+						   (enum cluster_question)r->what, &ret->value);
 }

@@ -171,6 +171,14 @@ struct backend_ops {
 			 uint64_t dynamic_shared, uint32_t flags, int32_t *ret_blocks);
 	int (*launch)(struct backend *, struct backend_function *, const struct backend_launch *,
 		      struct backend_stream *);
+	// How many clusters of such a launch run at a time (CLUSTER_QUESTION_ACTIVE), or how many blocks a
+	// cluster of it may have at most (POTENTIAL). Its parameters are not looked at.
+	// CUDA_ERROR_NOT_SUPPORTED.
+	int (*occupancy_clusters)(struct backend *, struct backend_function *, const struct backend_launch *,
+				  enum cluster_question, int32_t *ret);
+	// Encodes a tensor map, pure arithmetic. rank and address are checked, the rest is as the guest said.
+	// CUDA_ERROR_NOT_SUPPORTED.
+	int (*tensor_map)(struct backend *, const struct record_tensor_map *, struct reply_tensor_map *ret);
 
 	// Sticky error of the context, 0 if none; cheap. Called often.
 	int (*error)(struct backend *);

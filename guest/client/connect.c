@@ -87,7 +87,7 @@ static int say_hello(struct vgpu_client *c)
 				    .version_min = LINK_VERSION,
 				    .version_max = LINK_VERSION };
 	int fds[SEQPACKET_MAX_FDS];
-	union link_packet answer;
+	union link_packet answer = { 0 };
 	unsigned n_fds = 0;
 	int r = request(c->link, &hello, sizeof(hello), LINK_HELLO_OK, sizeof(answer.hello_ok), &answer, fds,
 			&n_fds);
@@ -144,7 +144,7 @@ static int open_channel(struct vgpu_client *c)
 {
 	struct link_channel_open open = { .header = { LINK_MAGIC, LINK_CHANNEL_OPEN, 0, sizeof(open), 2 } };
 	int fds[SEQPACKET_MAX_FDS];
-	union link_packet answer;
+	union link_packet answer = { 0 };
 	unsigned n_fds = 0;
 	int r = request(c->link, &open, sizeof(open), LINK_CHANNEL_OK, sizeof(answer.channel_ok), &answer,
 			fds, &n_fds);

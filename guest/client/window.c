@@ -2,6 +2,7 @@
 // The host window behind the arena: pinned allocations, and program memory that was moved into it in place.
 // First fit over a sorted list of holes: programs pin seldom and in large pieces. Runs in the program's
 // threads.
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -91,6 +92,7 @@ static int room_for_hole(struct vgpu_client *c)
 {
 	struct window_hole *more;
 
+	assert(c->holes_room);
 	if (c->n_holes < c->holes_room)
 		return 0;
 	more = realloc(c->holes, 2 * c->holes_room * sizeof(*more));

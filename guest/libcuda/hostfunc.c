@@ -84,6 +84,10 @@ static void *worker(void *unused)
 		value = first ? first->before : 0;
 		pthread_mutex_unlock(&lock);
 		if (job) {
+			// A refused fence is stored as well, after the error: the value alone does not say
+			// that the work in front was done.
+			if (!error)
+				error = (CUresult)vgpu_client_sticky(vc_client);
 			run(job, error);
 			continue;
 		}

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Occupancy: how many blocks fit is the executor's driver's answer, the last one of each function is kept;
-// the other questions are worked out from it. Runs in the guest program.
+// the other questions are worked out from it. Those about clusters are asked each time. Runs in the guest
+// program.
+#include <string.h>
+
+#include "common/limits.h"
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
 
@@ -153,4 +157,65 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *shared, CUfunction func
 	}
 	*shared = low * step;
 	return CUDA_SUCCESS;
+}
+
+// Attributes that say when or behind what a launch runs, by objects of this process: no answer depends on
+// them.
+static int attribute_counts(int id)
+{
+	switch (id) {
+	case CU_LAUNCH_ATTRIBUTE_IGNORE:
+	case CU_LAUNCH_ATTRIBUTE_SYNCHRONIZATION_POLICY:
+	case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT:
+	case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+	case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE: return 0;
+	default: return 1;
+	}
+}
+
+// The shape is the driver's to judge: some of these questions do not look at all of it.
+static CUresult ask_clusters(int *value, CUfunction function, const CUlaunchConfig *config,
+			     enum cluster_question what)
+{
+	CUlaunchAttribute attributes[VGPU_MAX_LAUNCH_ATTRS];
+	struct record_occupancy_clusters record = { .what = what };
+	struct reply_occupancy_clusters reply;
+	struct vc_function *f;
+	CUresult result = enter_function(function, &f);
+
+	if (result)
+		return result;
+	if (!value || !config || (config->numAttrs && !config->attrs))
+		return CUDA_ERROR_INVALID_VALUE;
+	for (unsigned int i = 0; i < config->numAttrs; i++) {
+		if (!attribute_counts(config->attrs[i].id))
+			continue;
+		if (record.n_attributes == VGPU_MAX_LAUNCH_ATTRS)
+			return CUDA_ERROR_INVALID_VALUE;
+		attributes[record.n_attributes] = config->attrs[i];
+		memset(attributes[record.n_attributes++].pad, 0, sizeof(attributes[0].pad));
+	}
+	record.function = vc_object_handle(VC_FUNCTION, f);
+	record.grid_x = config->gridDimX;
+	record.grid_y = config->gridDimY;
+	record.grid_z = config->gridDimZ;
+	record.block_x = config->blockDimX;
+	record.block_y = config->blockDimY;
+	record.block_z = config->blockDimZ;
+	record.dynamic_shared = config->sharedMemBytes;
+	result = (CUresult)vgpu_call_occupancy_clusters(
+	    vc_client, &record, attributes, record.n_attributes * (uint32_t)sizeof(attributes[0]), &reply);
+	if (!result)
+		*value = reply.value;
+	return result;
+}
+
+CUresult cuOccupancyMaxActiveClusters(int *clusters, CUfunction function, const CUlaunchConfig *config)
+{
+	return ask_clusters(clusters, function, config, CLUSTER_QUESTION_ACTIVE);
+}
+
+CUresult cuOccupancyMaxPotentialClusterSize(int *size, CUfunction function, const CUlaunchConfig *config)
+{
+	return ask_clusters(size, function, config, CLUSTER_QUESTION_POTENTIAL);
 }

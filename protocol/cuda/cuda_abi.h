@@ -55,6 +55,11 @@ typedef int CUstreamCaptureStatus;
 typedef int CUstreamCaptureMode;
 typedef int CUmemPool_attribute;
 typedef int CUmemAllocationGranularity;
+typedef int CUtensorMapDataType;
+typedef int CUtensorMapInterleave;
+typedef int CUtensorMapSwizzle;
+typedef int CUtensorMapL2promotion;
+typedef int CUtensorMapFloatOOBfill;
 
 // Stream values with a meaning of their own.
 #define CU_STREAM_LEGACY     ((CUstream)0x1)

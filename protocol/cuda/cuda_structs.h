@@ -212,4 +212,12 @@ typedef struct CUipcMemHandle_st {
 } CUipcMemHandle;
 static_assert(sizeof(CUipcMemHandle) == 64, "CUipcMemHandle");
 
+// Programs may hand in one that is aligned to 64 bytes only, so the type asks for no more.
+#define CU_TENSOR_MAP_NUM_QWORDS 16
+#define CU_TENSOR_MAP_ALIGN	 64
+typedef struct CUtensorMap_st {
+	uint64_t opaque[CU_TENSOR_MAP_NUM_QWORDS];
+} __attribute__((aligned(CU_TENSOR_MAP_ALIGN))) CUtensorMap;
+static_assert(sizeof(CUtensorMap) == 128, "CUtensorMap");
+
 #endif

@@ -139,9 +139,11 @@ struct fatbin {
 	uint16_t minor, major;
 	uint32_t arch, name_offset, name_bytes;
 	uint64_t flags, reserved, uncompressed_bytes;
+	uint64_t
+	    options[2]; // offset of the compile options' text in the entry, and the text: drivers read it
 	char payload[];
 };
-_Static_assert(sizeof(struct fatbin) == 16 + 64, "the format's headers");
+_Static_assert(sizeof(struct fatbin) == 16 + 80, "the format's headers");
 
 // Their addresses are what the runtime knows kernels and variables by.
 static char fill, vector_add, missing, counter, table;
@@ -156,11 +158,13 @@ static struct fatbin *make_fatbin(const char *ptx)
 	*f = (struct fatbin){ .magic = 0xba55ed50,
 			      .version = 1,
 			      .header_bytes = 16,
-			      .bytes = 64 + bytes,
+			      .bytes = 80 + bytes,
 			      .kind = 1, // PTX
 			      .entry_version = 0x0101,
-			      .entry_header_bytes = 64,
+			      .entry_header_bytes = 80,
 			      .payload_bytes = bytes,
+			      .options_offset = 64,
+			      .options = { 72, 0 },
 			      .major = 7,
 			      .arch = 70,
 			      .flags = 0x11 }; // 64 bits, Linux

@@ -4,9 +4,13 @@ backend. So guest library, executor, cuda backend and again guest library lie in
 
 The lower library cannot map the upper guest's pinned memory into kernels, so the programs that need that are left
 out; they run on the cpu backend directly and on a GPU."""
+import os
+
 import pytest
 import stack
 from test_programs import FAULTS, check
+
+pytestmark = pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="both layers run under the sanitizers by themselves")
 
 PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "copies", "copies_2d_3d", "fills",
             "modules", "launches", "function_attributes", "kernel_results", "threads", "fork_and_exec", "stale_handles"]

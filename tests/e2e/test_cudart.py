@@ -6,6 +6,8 @@ import os
 import pytest
 import stack
 
+pytestmark = pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="the runtime is not built with the sanitizers")
+
 # Each file is of another time: 11.8 loads modules by an undocumented table, 12 and 13 as libraries.
 RUNTIMES = ["libcudart.so.11.0", "libcudart.so.12", "libcudart.so.13"]
 

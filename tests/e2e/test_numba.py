@@ -7,6 +7,8 @@ import subprocess
 import pytest
 import stack
 
+pytestmark = pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="the interpreter is not built with the sanitizers")
+
 PYTHON = os.environ.get("VGPU_NUMBA_PYTHON", str(stack.SOURCE / ".venv" / "bin" / "python3"))
 SCRIPT = stack.SOURCE / "tests" / "e2e" / "numba_programs.py"
 PROGRAMS = ["vector_add", "reduction", "histogram", "mandelbrot", "math_functions", "streams"]

@@ -146,6 +146,28 @@ static int backend_error(struct backend *b)
 	return atomic_load(&b->sticky);
 }
 
+// Compute capability 8.0 has neither clusters nor tensor maps.
+static int backend_occupancy_clusters(struct backend *b, struct backend_function *f,
+				      const struct backend_launch *l, enum cluster_question what,
+				      int32_t *ret)
+{
+	(void)b;
+	(void)f;
+	(void)l;
+	(void)what;
+	(void)ret;
+	return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+static int backend_tensor_map(struct backend *b, const struct record_tensor_map *r,
+			      struct reply_tensor_map *ret)
+{
+	(void)b;
+	(void)r;
+	(void)ret;
+	return CUDA_ERROR_NOT_SUPPORTED;
+}
+
 static const struct backend_ops cpu_ops = {
 	.size = sizeof(struct backend_ops),
 	.version = BACKEND_VERSION,
@@ -184,6 +206,8 @@ static const struct backend_ops cpu_ops = {
 	.global_get = cpu_global_get,
 	.occupancy = cpu_occupancy,
 	.launch = cpu_launch,
+	.occupancy_clusters = backend_occupancy_clusters,
+	.tensor_map = backend_tensor_map,
 	.error = backend_error,
 	.synchronize = cpu_queue_drain,
 };

@@ -133,5 +133,10 @@ int cuda_occupancy(struct backend *b, struct backend_function *f, uint32_t block
 		   uint64_t dynamic_shared, uint32_t flags, int32_t *ret_blocks);
 int cuda_launch(struct backend *b, struct backend_function *f, const struct backend_launch *l,
 		struct backend_stream *s);
+int cuda_occupancy_clusters(struct backend *b, struct backend_function *f, const struct backend_launch *l,
+			    enum cluster_question what, int32_t *ret);
+
+// cuda_tensormap.c
+int cuda_tensor_map(struct backend *b, const struct record_tensor_map *r, struct reply_tensor_map *ret);
 
 #endif

@@ -19,7 +19,8 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 #define CUDA_STREAM_WAIT_VALUE_GEQ 0u
 
 // member, exported symbol, pointer type, true when the backend refuses to open without it. What is optional
-// has a substitute: no VMM calls -> mem_alloc, no stream memory operations -> host functions.
+// has a substitute (no VMM calls -> mem_alloc, no stream memory operations -> host functions) or answers
+// CUDA_ERROR_NOT_SUPPORTED.
 #define CUDA_DRIVER_TABLE(ENTRY)                                                                          \
 	ENTRY(init, "cuInit", cuInit_fn, true)                                                            \
 	ENTRY(driver_get_version, "cuDriverGetVersion", cuDriverGetVersion_fn, true)                      \
@@ -52,6 +53,12 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(func_get_param_info, "cuFuncGetParamInfo", cuFuncGetParamInfo_fn, true)                     \
 	ENTRY(occupancy, "cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags",                          \
 	      cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags_fn, true)                              \
+	ENTRY(active_clusters, "cuOccupancyMaxActiveClusters", cuOccupancyMaxActiveClusters_fn, false)    \
+	ENTRY(cluster_size, "cuOccupancyMaxPotentialClusterSize", cuOccupancyMaxPotentialClusterSize_fn,  \
+	      false)                                                                                      \
+	ENTRY(tensor_map_tiled, "cuTensorMapEncodeTiled", cuTensorMapEncodeTiled_fn, false)               \
+	ENTRY(tensor_map_im2col, "cuTensorMapEncodeIm2col", cuTensorMapEncodeIm2col_fn, false)            \
+	ENTRY(tensor_map_replace, "cuTensorMapReplaceAddress", cuTensorMapReplaceAddress_fn, false)       \
 	ENTRY(launch_kernel, "cuLaunchKernel", cuLaunchKernel_fn, true)                                   \
 	ENTRY(launch_kernel_ex, "cuLaunchKernelEx", cuLaunchKernelEx_fn, false)                           \
 	ENTRY(launch_cooperative, "cuLaunchCooperativeKernel", cuLaunchCooperativeKernel_fn, false)       \

@@ -258,11 +258,16 @@ static int launch_pointers(struct backend *b, struct backend_function *f, const 
 	return result;
 }
 
-static int launch_extended(struct backend *b, struct backend_function *f, const struct backend_launch *l,
-			   CUstream s, void **extra)
+struct launch_config {
+	CUlaunchConfig cu;
+	CUlaunchAttribute attributes[VGPU_MAX_LAUNCH_ATTRS + 1]; // what cu points at
+};
+
+static int launch_config(const struct backend_launch *l, CUstream s, struct launch_config *ret)
 {
-	CUlaunchAttribute attributes[VGPU_MAX_LAUNCH_ATTRS + 1];
-	CUlaunchConfig config = {
+	if (l->n_attributes > VGPU_MAX_LAUNCH_ATTRS)
+		return CUDA_ERROR_INVALID_VALUE;
+	ret->cu = (CUlaunchConfig){
 		.gridDimX = l->grid[0],
 		.gridDimY = l->grid[1],
 		.gridDimZ = l->grid[2],
@@ -271,18 +276,39 @@ static int launch_extended(struct backend *b, struct backend_function *f, const 
 		.blockDimZ = l->block[2],
 		.sharedMemBytes = l->dynamic_shared,
 		.hStream = s,
-		.attrs = attributes,
+		.attrs = ret->attributes,
 		.numAttrs = l->n_attributes,
 	};
-
-	if (l->n_attributes > VGPU_MAX_LAUNCH_ATTRS)
-		return CUDA_ERROR_INVALID_VALUE;
 	if (l->n_attributes)
-		memcpy(attributes, l->attributes, l->n_attributes * sizeof(attributes[0]));
+		memcpy(ret->attributes, l->attributes, l->n_attributes * sizeof(ret->attributes[0]));
 	if (l->cooperative)
-		attributes[config.numAttrs++] =
+		ret->attributes[ret->cu.numAttrs++] =
 		    (CUlaunchAttribute){ .id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value.cooperative = 1 };
-	return cuda_result(b, b->cu.launch_kernel_ex(&config, f->cu, NULL, extra));
+	return CUDA_SUCCESS;
+}
+
+static int launch_extended(struct backend *b, struct backend_function *f, const struct backend_launch *l,
+			   CUstream s, void **extra)
+{
+	struct launch_config config;
+	int result = launch_config(l, s, &config);
+
+	return result ? result : cuda_result(b, b->cu.launch_kernel_ex(&config.cu, f->cu, NULL, extra));
+}
+
+int cuda_occupancy_clusters(struct backend *b, struct backend_function *f, const struct backend_launch *l,
+			    enum cluster_question what, int32_t *ret)
+{
+	cuOccupancyMaxActiveClusters_fn ask =
+	    what == CLUSTER_QUESTION_ACTIVE ? b->cu.active_clusters : b->cu.cluster_size;
+	struct launch_config config;
+	int result = ask ? launch_config(l, CU_STREAM_LEGACY, &config) : CUDA_ERROR_NOT_SUPPORTED, value;
+
+	if (!result)
+		result = cuda_result(b, ask(&value, f->cu, &config.cu));
+	if (!result)
+		*ret = value;
+	return result;
 }
 
 int cuda_launch(struct backend *b, struct backend_function *f, const struct backend_launch *l,

@@ -448,6 +448,26 @@ static int null_occupancy(struct backend *b, struct backend_function *f, uint32_
 	return CUDA_SUCCESS;
 }
 
+// The device is one without clusters.
+static int null_occupancy_clusters(struct backend *b, struct backend_function *f,
+				   const struct backend_launch *l, enum cluster_question what, int32_t *ret)
+{
+	(void)b;
+	(void)f;
+	(void)l;
+	(void)what;
+	(void)ret;
+	return CUDA_ERROR_NOT_SUPPORTED;
+}
+
+static int null_tensor_map(struct backend *b, const struct record_tensor_map *r, struct reply_tensor_map *ret)
+{
+	(void)b;
+	(void)r;
+	(void)ret;
+	return CUDA_ERROR_NOT_SUPPORTED;
+}
+
 // Asked in each round of the executor's loop, so this is where waits are looked at.
 static int null_error(struct backend *b)
 {
@@ -500,6 +520,8 @@ static const struct backend_ops null_ops = {
 	.global_get = null_global_get,
 	.occupancy = null_occupancy,
 	.launch = null_launch,
+	.occupancy_clusters = null_occupancy_clusters,
+	.tensor_map = null_tensor_map,
 	.error = null_error,
 	.synchronize = null_synchronize,
 };

@@ -156,6 +156,30 @@ static int fake_copy(struct backend *b, const struct backend_copy *c, struct bac
 	return enqueue((struct item){ .kind = ITEM_WORK, .stream = s });
 }
 
+static int fake_occupancy_clusters(struct backend *b, struct backend_function *f,
+				   const struct backend_launch *l, enum cluster_question what, int32_t *ret)
+{
+	(void)b;
+	assert(f);
+	fake.clusters = *l;
+	if (l->n_attributes)
+		memcpy(fake.clusters_attribute, l->attributes, sizeof(fake.clusters_attribute));
+	fake.clusters_what = what;
+	fake.clusters_asked++;
+	*ret = what == CLUSTER_QUESTION_ACTIVE ? 66 : 8;
+	return CUDA_SUCCESS;
+}
+
+static int fake_tensor_map(struct backend *b, const struct record_tensor_map *r, struct reply_tensor_map *ret)
+{
+	(void)b;
+	fake.tensor_map = *r;
+	fake.tensor_maps++;
+	for (unsigned i = 0; i < 16; i++)
+		ret->map[i] = r->map[i] + r->address + i;
+	return CUDA_SUCCESS;
+}
+
 static uint64_t fake_granularity(struct backend *b)
 {
 	(void)b;
@@ -205,6 +229,8 @@ const struct backend_ops *fake_backend(void)
 	ops.event_destroy = fake_event_destroy;
 	ops.launch = fake_launch;
 	ops.copy = fake_copy;
+	ops.occupancy_clusters = fake_occupancy_clusters;
+	ops.tensor_map = fake_tensor_map;
 	ops.mem_granularity = fake_granularity;
 	ops.mem_map = fake_map;
 	ops.mem_unmap = fake_unmap;

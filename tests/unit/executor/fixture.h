@@ -56,6 +56,11 @@ struct fake {
 	int refuse_map;	      // result of mem_map from now on
 	uint64_t granularity; // default 2 MiB
 	uint64_t mapped, map_calls, launches, copies, n_queued;
+	struct backend_launch clusters; // the last question; its first attribute is kept apart
+	uint32_t clusters_attribute[18];
+	enum cluster_question clusters_what;
+	uint64_t clusters_asked, tensor_maps;
+	struct record_tensor_map tensor_map; // the last one
 };
 extern struct fake fake;
 

@@ -104,6 +104,12 @@ static const struct {
 	BAD(OCCUPANCY, occupancy, block_threads, 1025),
 	BAD(OCCUPANCY, occupancy, block_threads, 0),
 	BAD(OCCUPANCY, occupancy, flags, 2),
+	BAD(OCCUPANCY_CLUSTERS, occupancy_clusters, what, 2),
+	BAD(OCCUPANCY_CLUSTERS, occupancy_clusters, n_attributes, 17),
+	BAD(OCCUPANCY_CLUSTERS, occupancy_clusters, reserved0, 1),
+	BAD(TENSOR_MAP, tensor_map, kind, 3),
+	BAD(TENSOR_MAP, tensor_map, rank, 6),
+	BAD(TENSOR_MAP, tensor_map, reserved0, 1),
 };
 
 // Fields whose rule does not allow 0.
@@ -251,6 +257,44 @@ static void modules_functions_launches(void **state)
 	assert_int_equal(launch(l, tail, 12), CUDA_ERROR_INVALID_HANDLE); // its functions went with it
 }
 
+static void clusters_are_asked_of_the_backend(void **state)
+{
+	const uint64_t module = handle_make(HANDLE_MODULE, 1, 0), fn = handle_make(HANDLE_FUNCTION, 1, 0);
+	struct record_occupancy_clusters r = {
+		.function = fn, .grid_x = 4, .block_y = 128, .dynamic_shared = 1024, .n_attributes = 1
+	};
+	uint32_t attribute[18] = { CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, 0, 2, 1, 1 };
+	struct reply_function_get function;
+	struct reply_occupancy_clusters reply;
+
+	(void)state;
+	assert_int_equal(fixture_activate(f), CUDA_SUCCESS);
+	make_module(module, handle_make(HANDLE_BLOB, 1, 0));
+	assert_int_equal(get_function(module, fn, "f__p4", 5, &function), CUDA_SUCCESS);
+#define ASK(bytes) \
+	fixture_call(f, OPCODE_OCCUPANCY_CLUSTERS, &r, sizeof(r), attribute, bytes, &reply, sizeof(reply))
+	assert_int_equal(ASK(72), CUDA_SUCCESS);
+	assert_int_equal(reply.value, 66);
+	assert_int_equal(fake.clusters_what, CLUSTER_QUESTION_ACTIVE);
+	assert_int_equal(fake.clusters.grid[0], 4);
+	assert_int_equal(fake.clusters.block[1], 128);
+	assert_int_equal(fake.clusters.dynamic_shared, 1024);
+	assert_int_equal(fake.clusters.n_attributes, 1);
+	assert_memory_equal(fake.clusters_attribute, attribute, 72);
+	r.what = CLUSTER_QUESTION_POTENTIAL;
+	assert_int_equal(ASK(72), CUDA_SUCCESS);
+	assert_int_equal(reply.value, 8);
+	assert_int_equal(fake.clusters_what, CLUSTER_QUESTION_POTENTIAL);
+	assert_int_equal(ASK(71), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(ASK(0), CUDA_ERROR_INVALID_VALUE);
+	attribute[0] = CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT; // a handle of the guest's process
+	assert_int_equal(ASK(72), CUDA_ERROR_NOT_SUPPORTED);
+	r.function = handle_make(HANDLE_FUNCTION, 1, 7);
+	assert_int_equal(ASK(72), CUDA_ERROR_INVALID_HANDLE);
+	assert_int_equal(fake.clusters_asked, 2);
+#undef ASK
+}
+
 static void globals_are_memory_while_their_module_lives(void **state)
 {
 	const uint64_t module = handle_make(HANDLE_MODULE, 1, 0);
@@ -355,6 +399,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tails, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_context, setup, teardown),
 		cmocka_unit_test_setup_teardown(modules_functions_launches, setup, teardown),
+		cmocka_unit_test_setup_teardown(clusters_are_asked_of_the_backend, setup, teardown),
 		cmocka_unit_test_setup_teardown(globals_are_memory_while_their_module_lives, setup, teardown),
 		cmocka_unit_test_setup_teardown(blobs_stay_inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_deferred_error_stays, setup, teardown),

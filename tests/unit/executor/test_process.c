@@ -152,7 +152,8 @@ static int32_t call(uint16_t opcode, const void *fields, uint32_t bytes, void *r
 		assert_true(clock_now_ns() - begin < 5 * NSEC_PER_SEC);
 		sched_yield();
 	}
-	memcpy(ret, slot->payload, ret_bytes);
+	if (ret_bytes)
+		memcpy(ret, slot->payload, ret_bytes);
 	return slot->result;
 }
 

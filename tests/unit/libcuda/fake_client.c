@@ -253,6 +253,25 @@ static int answer_function(struct reply_function_get *ret, void *tail, uint32_t 
 	return 0;
 }
 
+static int answer_clusters(const void *fields, const char *tail, uint32_t tail_bytes,
+			   struct reply_occupancy_clusters *ret)
+{
+	memcpy(&fake.clusters, fields, sizeof(fake.clusters));
+	assert(tail_bytes == fake.clusters.n_attributes * sizeof(fake.clusters_attribute));
+	if (tail_bytes)
+		memcpy(fake.clusters_attribute, tail, sizeof(fake.clusters_attribute));
+	ret->value = fake.clusters.what == CLUSTER_QUESTION_ACTIVE ? 66 : 8;
+	return 0;
+}
+
+static int answer_tensor_map(const void *fields, struct reply_tensor_map *ret)
+{
+	memcpy(&fake.tensor_map, fields, sizeof(fake.tensor_map));
+	for (uint64_t i = 0; i < 16; i++)
+		ret->map[i] = fake.tensor_map.map[i] + i + 1;
+	return 0;
+}
+
 static int answer(uint16_t opcode, const void *fields, const char *name, uint32_t name_bytes, void *ret,
 		  void *ret_tail, uint32_t *ret_tail_bytes)
 {
@@ -294,6 +313,8 @@ static int answer(uint16_t opcode, const void *fields, const char *name, uint32_
 		((struct reply_occupancy *)ret)->blocks =
 		    (int)(2048 / ((const struct record_occupancy *)fields)->block_threads);
 		return 0;
+	case OPCODE_OCCUPANCY_CLUSTERS: return answer_clusters(fields, name, name_bytes, ret);
+	case OPCODE_TENSOR_MAP: return answer_tensor_map(fields, ret);
 	default: return 0;
 	}
 }

@@ -16,6 +16,11 @@ struct fake {
 	struct record_launch launch;   // the last launch, and its tail
 	uint8_t launch_tail[4096];
 	uint32_t launch_tail_bytes;
+	// The last question about clusters with its first attribute, the last tensor map.
+	struct record_occupancy_clusters clusters;
+	uint8_t clusters_attribute[72];
+	struct record_tensor_map tensor_map;
+
 	int hold_fences;	 // fences and watches wait until fake_release_fences
 	int drop_fences;	 // they never come
 	int deferred_after_wait; // becomes deferred when a wait times out

@@ -261,6 +261,41 @@ static void occupancy(void **state)
 	assert_int_equal(grid, 4 * 132);
 }
 
+static void clusters(void **state)
+{
+	CUlaunchAttribute attributes[18] = {
+		{ .id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT },
+		{ .id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, .value.clusterDim = { 2, 1, 1 } },
+	};
+	CUlaunchConfig config = { 3, 1, 1, 32, 2, 1, 512, NULL, attributes, 2 };
+	int value = -1;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(cuOccupancyMaxActiveClusters(&value, function, &config), 0);
+	assert_int_equal(value, 66);
+	assert_int_equal(fake.clusters.grid_x, 3);
+	assert_int_equal(fake.clusters.block_y, 2);
+	assert_int_equal(fake.clusters.dynamic_shared, 512);
+	assert_int_equal(fake.clusters.n_attributes, 1); // an event says nothing about room
+	assert_memory_equal(fake.clusters_attribute, &attributes[1], 72);
+	config.numAttrs = 0;
+	config.attrs = NULL;
+	assert_int_equal(cuOccupancyMaxPotentialClusterSize(&value, function, &config), 0);
+	assert_int_equal(value, 8);
+	config.numAttrs = 1;
+	assert_int_equal(cuOccupancyMaxActiveClusters(&value, function, &config), CUDA_ERROR_INVALID_VALUE);
+	config.attrs = attributes;
+	config.numAttrs = 18;
+	for (int i = 0; i < 18; i++)
+		attributes[i] = attributes[1];
+	assert_int_equal(cuOccupancyMaxActiveClusters(&value, function, &config), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuOccupancyMaxActiveClusters(&value, function, NULL), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuOccupancyMaxActiveClusters(NULL, function, &config), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(cuOccupancyMaxActiveClusters(&value, NULL, &config), CUDA_ERROR_INVALID_HANDLE);
+	assert_int_equal(fake.counts[OPCODE_OCCUPANCY_CLUSTERS], 2);
+}
+
 static double ns_since(const struct timespec *start, int n)
 {
 	struct timespec now;
@@ -311,6 +346,7 @@ int main(void)
 		cmocka_unit_test(linking_one_input),
 		cmocka_unit_test(linking_compiles_once_and_tells_errors),
 		cmocka_unit_test(occupancy),
+		cmocka_unit_test(clusters),
 		cmocka_unit_test(hot_calls_are_cheap),
 	};
 

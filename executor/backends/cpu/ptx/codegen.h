@@ -88,18 +88,16 @@ LLVMTypeRef cg_func_type(struct ptx_cg *cg, const struct ptx_func *f);
 #define CG_FIXED_ARGS 8 // blk, self, tid x y z, linear tid, local pointer, local end
 
 // ---- emitters, one for each row group of ptx_ops.c ----
-#define PTX_EMITTERS(X)                                                                                     \
-	X(add)                                                                                              \
-	X(sub)                                                                                              \
-	X(mul)                                                                                              \
-	X(mad)                                                                                              \
-	X(mul24)                                                                                            \
-	X(mad24) X(sad) X(div) X(rem) X(abs) X(neg) X(minmax) X(popc) X(clz) X(bfind) X(fns) X(brev) X(bfe) \
-	    X(bfi) X(bmsk) X(szext) X(dp) X(shift) X(shf) X(prmt) X(lop3) X(logic) X(not) X(cnot) X(addc)   \
-		X(madc) X(fma) X(rcp) X(sqrt) X(rsqrt) X(special) X(testp) X(copysign) X(setp) X(set)       \
-		    X(selp) X(slct) X(cvt) X(cvta) X(isspacep) X(mov) X(ld) X(st) X(atom) X(red) X(nop)     \
-			X(prefetch) X(cpasync) X(fence) X(bar) X(shfl) X(vote) X(activemask) X(match)       \
-			    X(redux) X(bra) X(brx) X(call) X(ret) X(exit) X(trap) X(nanosleep)
+// clang-format off: the formatter never comes to rest on this list
+#define PTX_EMITTERS(X) \
+	X(add) X(sub) X(mul) X(mad) X(mul24) X(mad24) X(sad) X(div) X(rem) X(abs) X(neg) X(minmax) \
+	X(popc) X(clz) X(bfind) X(fns) X(brev) X(bfe) X(bfi) X(bmsk) X(szext) X(dp) X(shift) X(shf) \
+	X(prmt) X(lop3) X(logic) X(not) X(cnot) X(addc) X(madc) X(fma) X(rcp) X(sqrt) X(rsqrt) \
+	X(special) X(testp) X(copysign) X(setp) X(set) X(selp) X(slct) X(cvt) X(cvta) X(isspacep) \
+	X(mov) X(ld) X(st) X(atom) X(red) X(nop) X(prefetch) X(cpasync) X(fence) X(bar) X(shfl) \
+	X(vote) X(activemask) X(match) X(redux) X(bra) X(brx) X(call) X(ret) X(exit) X(trap) \
+	X(nanosleep)
+// clang-format on
 #define X(name) void ptx_emit_##name(struct ptx_cg *cg, const struct ptx_insn *in);
 PTX_EMITTERS(X)
 #undef X
