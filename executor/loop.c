@@ -91,6 +91,8 @@ static int run_record(struct executor *x, const char **why)
 		return -EAGAIN;
 	if (x->sticky && !outlives_error(h->opcode))
 		reply.result = x->sticky;
+	if (reply.result)
+		log_debug("%s: CUDA error %d", call_infos[h->opcode].name, reply.result);
 	if (has_reply) {
 		reply_send(x, h->reply_slot, h->cookie, reply.result, reply.bytes);
 		reply_wake(x);

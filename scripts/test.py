@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,8 @@ def run_pytest(suite, build, words, tally):
 
 
 def main():
+    # A run in the background inherits an ignored SIGINT, and so would the programs under test, which cannot undo it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", required=True)
     parser.add_argument("--sanitize", action="store_true")

@@ -146,8 +146,8 @@ def test_signals_go_to_the_program(sig):
                          env=environment())
     assert p.stdout.readline() == "ready\n"
     p.send_signal(sig)
-    assert p.stdout.read() == "got\n"
-    assert p.wait(10) == 42
+    assert p.communicate(timeout=10)[0] == "got\n"
+    assert p.returncode == 42
 
 
 def test_killed_vgpu_run_takes_its_mediator_along():

@@ -69,31 +69,18 @@ static void ranks(void **state)
 					 r.rank < least[r.kind] ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS);
 }
 
-static void addresses(void **state)
+// Whether memory is there is seen when a kernel uses the map.
+static void any_address_is_encoded(void **state)
 {
-	const uint64_t arena = f->assign.geometry.arena_bytes;
+	const uint64_t cases[] = { 0, dev, dev - 1, VGPU_HOST_WINDOW_BASE, UINT64_MAX };
 	struct reply_tensor_map reply;
-	const struct {
-		uint64_t address;
-		int32_t result;
-	} cases[] = {
-		{ 0, CUDA_SUCCESS }, // to be replaced later
-		{ dev, CUDA_SUCCESS },
-		{ dev + 65535, CUDA_SUCCESS },
-		{ dev + 65536, CUDA_ERROR_INVALID_VALUE },
-		{ dev - 1, CUDA_ERROR_INVALID_VALUE },
-		{ VGPU_HOST_WINDOW_BASE + arena - 1, CUDA_SUCCESS },
-		{ VGPU_HOST_WINDOW_BASE + arena, CUDA_ERROR_INVALID_VALUE },
-		{ (uintptr_t)f->x.fences, CUDA_ERROR_INVALID_VALUE },
-		{ UINT64_MAX, CUDA_ERROR_INVALID_VALUE },
-	};
 
 	(void)state;
 	for (unsigned kind = 0; kind < 3; kind++)
 		for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-			struct record_tensor_map r = { .kind = kind, .rank = 3, .address = cases[i].address };
+			struct record_tensor_map r = { .kind = kind, .rank = 3, .address = cases[i] };
 
-			assert_int_equal(mapped(&r, &reply), cases[i].result);
+			assert_int_equal(mapped(&r, &reply), CUDA_SUCCESS);
 		}
 }
 
@@ -102,7 +89,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_record_travels_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(ranks, setup, teardown),
-		cmocka_unit_test_setup_teardown(addresses, setup, teardown),
+		cmocka_unit_test_setup_teardown(any_address_is_encoded, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
