@@ -11,10 +11,12 @@ for program in "$build"/tests/fuzz/fuzz-*; do
 	found=1
 	name=$(basename "$program")
 	corpus=tests/fuzz/corpus/$name
+	seeds=()
+	[ "$name" != fuzz-ptx ] || seeds=(tests/unit/ptx/kernels)
 	mkdir -p "$corpus"
 	echo "== $name, $seconds s"
 	"$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
-		-artifact_prefix="$build/$name-" "$corpus" 2>"$build/$name.log" || {
+		-artifact_prefix="$build/$name-" "$corpus" "${seeds[@]}" 2>"$build/$name.log" || {
 		tail -40 "$build/$name.log"
 		exit 1
 	}
