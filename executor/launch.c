@@ -5,29 +5,9 @@
 #include "executor/executor.h"
 #include "executor/objects.h"
 #include "executor/work.h"
-#include "protocol/cuda/cuda_abi.h"
+#include "protocol/guest/launch_attributes.h"
 
 #define LAUNCH_COOPERATIVE 1u
-
-// Attributes whose value is numbers. Those that hold events, nodes or pointers of the guest's process mean
-// nothing here; an access policy window's address is a hint on device memory.
-static bool attribute_passes(uint32_t id)
-{
-	switch (id) {
-	case CU_LAUNCH_ATTRIBUTE_IGNORE:
-	case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:
-	case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
-	case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-	case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
-	case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
-	case CU_LAUNCH_ATTRIBUTE_PRIORITY:
-	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
-	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
-	case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
-	case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: return true;
-	default: return false;
-	}
-}
 
 static int32_t check_attributes(const uint8_t *attributes, uint32_t n)
 {
@@ -35,7 +15,7 @@ static int32_t check_attributes(const uint8_t *attributes, uint32_t n)
 		uint32_t id;
 
 		memcpy(&id, attributes + (size_t)i * sizeof(CUlaunchAttribute), sizeof(id));
-		if (!attribute_passes(id))
+		if (!launch_attribute_travels(id))
 			return CUDA_ERROR_NOT_SUPPORTED;
 	}
 	return CUDA_SUCCESS;

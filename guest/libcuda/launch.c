@@ -7,6 +7,7 @@
 #include "common/limits.h"
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
+#include "protocol/guest/launch_attributes.h"
 
 struct launch {
 	struct vc_function *f;
@@ -130,24 +131,6 @@ static CUresult submit(const struct launch *l)
 	return CUDA_SUCCESS;
 }
 
-// Attributes that the executor knows how to pass on.
-static int attribute_passes(int id)
-{
-	switch (id) {
-	case CU_LAUNCH_ATTRIBUTE_ACCESS_POLICY_WINDOW:
-	case CU_LAUNCH_ATTRIBUTE_COOPERATIVE:
-	case CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION:
-	case CU_LAUNCH_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE:
-	case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION:
-	case CU_LAUNCH_ATTRIBUTE_PRIORITY:
-	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN_MAP:
-	case CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN:
-	case CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION:
-	case CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT: return 1;
-	default: return 0;
-	}
-}
-
 // A cluster's dimensions divide the grid's.
 static int cluster_fits(const CUlaunchAttribute *a, const struct launch *l)
 {
@@ -181,7 +164,7 @@ static CUresult check_cooperative(const CUlaunchAttribute *a, const struct launc
 
 static CUresult check_attribute(const CUlaunchAttribute *a, const struct launch *l)
 {
-	if (!attribute_passes(a->id)) {
+	if (!launch_attribute_travels((uint32_t)a->id)) {
 		vc_log("launch attribute %d is not supported yet", a->id);
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}
