@@ -39,9 +39,16 @@ static CUresult make(struct vc_module *m, CUlibrary *ret)
 	return CUDA_SUCCESS;
 }
 
-// Library options: 0 hands out host universal functions (nothing to do), 1 says the image stays where it is.
-static int options_are_valid(const CUlibraryOption *options, unsigned int count)
+static int jit_is_valid(const struct vc_jit *jit)
 {
+	return !jit->count || (jit->options && jit->values);
+}
+
+// Library options: 0 hands out host universal functions (nothing to do), 1 says the image stays where it is.
+static int options_are_valid(const CUlibraryOption *options, void **values, unsigned int count)
+{
+	if (count && (!options || !values))
+		return 0;
 	for (unsigned int i = 0; i < count; i++)
 		if (options[i] < 0 || options[i] > 1)
 			return 0;
@@ -58,8 +65,7 @@ CUresult cuLibraryLoadData(CUlibrary *ret, const void *code, CUjit_option *jit_o
 
 	if (result)
 		return result;
-	if (!ret || !code || (jit_count && (!jit_options || !jit_values)) || (lib_count && !lib_options) ||
-	    (lib_count && !lib_values) || !options_are_valid(lib_options, lib_count))
+	if (!ret || !code || !jit_is_valid(&jit) || !options_are_valid(lib_options, lib_values, lib_count))
 		return CUDA_ERROR_INVALID_VALUE;
 	result = vc_module_load(NULL, code, &jit, &m);
 	return result ? result : make(m, ret);
@@ -75,8 +81,7 @@ CUresult cuLibraryLoadFromFile(CUlibrary *ret, const char *path, CUjit_option *j
 
 	if (result)
 		return result;
-	if (!ret || !path || (jit_count && (!jit_options || !jit_values)) || (lib_count && !lib_options) ||
-	    (lib_count && !lib_values) || !options_are_valid(lib_options, lib_count))
+	if (!ret || !path || !jit_is_valid(&jit) || !options_are_valid(lib_options, lib_values, lib_count))
 		return CUDA_ERROR_INVALID_VALUE;
 	result = vc_module_load_file(NULL, path, &jit, &m);
 	return result ? result : make(m, ret);
