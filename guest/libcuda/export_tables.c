@@ -251,16 +251,32 @@ CUresult export_tools_stream_id(CUcontext ctx, void *object, uint64_t *id)
 	return CUDA_SUCCESS;
 }
 
-// What a callback reads of its third argument is not known yet, so no function is told of: cuFFT takes 0 for
-// a failure and its plan fails.
-int export_tools_functions(CUcontext ctx, CUmodule module, void *callback, void *user)
-{
-	static struct vc_unsupported once = { "export table ToolsModule[7]", 0 };
+// Tells the callback of each kernel of a module: the function and its name (driver 580 on an H100: the third
+// argument points into the image's table of symbols). The answer is how many there are; cuFFT takes 0 for a
+// failure.
+struct tell {
+	void (*callback)(void *user, CUfunction function, const char *name);
+	void *user;
+};
 
-	(void)ctx;
-	(void)module;
-	(void)callback;
-	(void)user;
-	vc_not_supported(&once);
-	return 0;
+static CUresult tell_function(struct vc_function *f, unsigned int i, void *arg)
+{
+	const struct tell *tell = arg;
+
+	(void)i;
+	tell->callback(tell->user, (CUfunction)(uintptr_t)vc_object_handle(VC_FUNCTION, f), f->name);
+	return CUDA_SUCCESS;
+}
+
+int export_tools_functions(CUcontext ctx, CUmodule module,
+			   void (*callback)(void *user, CUfunction function, const char *name), void *user)
+{
+	struct tell tell = { callback, user };
+	struct vc_module *m = vc_object_find(VC_MODULE, (uint64_t)(uintptr_t)module);
+	unsigned int count;
+
+	if (!callback || !m || !vc_context_find(ctx) || vc_module_count(m, &count) ||
+	    vc_module_each(m, count, tell_function, &tell))
+		return 0;
+	return (int)count;
 }

@@ -58,7 +58,8 @@ CUresult export_tools_stream_id(CUcontext ctx, void *object, uint64_t *id);
 CUresult export_tools_stream(CUcontext ctx, CUstream stream, void **object);
 
 // ToolsModule: calls back for each function and returns how many there were.
-int export_tools_functions(CUcontext ctx, CUmodule module, void *callback, void *user);
+int export_tools_functions(CUcontext ctx, CUmodule module,
+			   void (*callback)(void *user, CUfunction function, const char *name), void *user);
 
 // What the integrity digest is made of; both as they are hashed.
 struct export_integrity {

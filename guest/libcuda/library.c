@@ -45,11 +45,12 @@ static int jit_is_valid(const struct vc_jit *jit)
 }
 
 // Library options: 0 hands out host universal functions (nothing to do), 1 says the image stays where it is.
+// cuBLASLt 13 names an option and gives no values at all; the driver takes that.
 static int options_are_valid(const CUlibraryOption *options, void **values, unsigned int count)
 {
-	if (count && (!options || !values))
+	if (count && !options)
 		return 0;
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; values && i < count; i++)
 		if (options[i] < 0 || options[i] > 1)
 			return 0;
 	return 1;
