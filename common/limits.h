@@ -46,6 +46,7 @@
 #define VGPU_MAX_GRAPHS	   4096
 #define VGPU_MAX_GRAPH_NODES 262144 // of one executable graph
 #define VGPU_MAX_GRAPH_EDGES 1048576
+#define VGPU_MAX_GRAPH_BYTES VGPU_GIB(1) // of the descriptions of all graphs of a channel
 
 #define VGPU_MAX_ALLOCATIONS  1048576
 #define VGPU_MAX_IMAGE_BYTES  VGPU_GIB(1)

@@ -63,6 +63,13 @@ int32_t on_event_destroy(struct executor *x, const struct record_event_destroy *
 	return result;
 }
 
+void event_recorded(struct executor *x, struct event *event, uint32_t lane)
+{
+	event->lane = lane;
+	event->batch = track_batch_of(&x->track, lane);
+	track_guard_of(&x->track, lane, &event->guard);
+}
+
 int32_t on_event_record(struct executor *x, const struct record_event_record *r, struct stream *stream,
 			struct event *event)
 {
@@ -76,9 +83,8 @@ int32_t on_event_record(struct executor *x, const struct record_event_record *r,
 	if (result)
 		return result;
 	track_after(x, lane, 0, TRACK_SMALL_NS);
-	event->lane = lane;
-	event->batch = track_batch_of(&x->track, lane);
-	track_guard_of(&x->track, lane, &event->guard);
+	if (lane != TRACK_NOWHERE)
+		event_recorded(x, event, lane);
 	return CUDA_SUCCESS;
 }
 

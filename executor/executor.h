@@ -69,7 +69,8 @@ struct executor {
 	int32_t sticky;		// CUresult, 0: none
 	bool stored;		// something that the guest may sleep for, since the last wake
 	uint64_t image_bytes;	// of all blobs
-	uint64_t last_function; // id
+	uint64_t graph_bytes;	// of all graphs' descriptions
+	uint64_t last_function; // id of a function or graph
 };
 
 // Maps the channel, the windows and the pages. fds stay the caller's but for host_window, which is kept by
@@ -103,6 +104,8 @@ void fence_store(struct executor *x, uint32_t slot, uint64_t value);
 bool watches_poll(struct executor *x);
 void watches_drop(struct executor *x);
 void event_release(struct executor *x, struct event *e);
+// The event stands behind all that was submitted to the lane so far.
+void event_recorded(struct executor *x, struct event *e, uint32_t lane);
 
 // What the executor alone adds to and others only read.
 static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)

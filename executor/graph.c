@@ -1,54 +1,454 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executable graphs: the handlers of graph_*. Called by the generated dispatch in an executor.
+// Executable graphs: the handlers of graph_*. A graph is a list of records that were checked once, with their
+// order (protocol/guest/graph.h). A backend that has graphs of its own gets them by capture: the records run
+// through their ordinary handlers while a private stream collects them. Otherwise, and where a node stands for
+// a function of the guest, a launch replays the records in the stream, one after the other. Called by the
+// generated dispatch in an executor's loop.
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/limits.h"
 #include "executor/executor.h"
+#include "executor/graph.h"
+#include "executor/objects.h"
+#include "executor/work.h"
 #include "protocol/cuda/cuda_abi.h"
+
+#define NO_NODE UINT32_MAX
+
+// ---- running one node ----
+
+static int32_t run_event(struct executor *x, const struct graph_op *op, struct stream *stream, bool capturing)
+{
+	uint32_t flags = capturing ? CU_EVENT_RECORD_EXTERNAL : 0; // means something in a capture only
+	struct record_stream_wait_event wait;
+	struct record_event_record record;
+	struct stream *none;
+	struct event *event;
+	int32_t result;
+	const char *why;
+
+	if (op->opcode == OPCODE_EVENT_RECORD) {
+		if (check_event_record(x, op->body, op->bytes, &record, &none, &event, &result, &why))
+			return CUDA_ERROR_INVALID_VALUE;
+		record.flags = flags;
+		return result ? result : on_event_record(x, &record, stream, event);
+	}
+	if (check_stream_wait_event(x, op->body, op->bytes, &wait, &none, &event, &result, &why))
+		return CUDA_ERROR_INVALID_VALUE;
+	wait.flags = flags;
+	return result ? result : on_stream_wait_event(x, &wait, stream, event);
+}
+
+// Checks the node's record again (its handles may have died since) and gives it to the stream.
+static int32_t run_record(struct executor *x, const struct graph_op *op, struct stream *stream,
+			  bool capturing)
+{
+	struct record_launch launch;
+	struct record_copy copy;
+	struct record_set set;
+	struct function *function;
+	struct stream *none;
+	int32_t result;
+	const char *why;
+
+	switch (op->opcode) {
+	case OPCODE_LAUNCH:
+		if (check_launch(x, op->body, op->bytes, &launch, &none, &function, &result, &why))
+			return CUDA_ERROR_INVALID_VALUE;
+		return result ? result
+			      : on_launch(x, &launch, stream, function, op->body + sizeof(launch),
+					  op->bytes - (uint32_t)sizeof(launch));
+	case OPCODE_COPY:
+		if (check_copy(x, op->body, op->bytes, &copy, &none, &result, &why))
+			return CUDA_ERROR_INVALID_VALUE;
+		return result ? result : on_copy(x, &copy, stream);
+	case OPCODE_SET:
+		if (check_set(x, op->body, op->bytes, &set, &none, &result, &why))
+			return CUDA_ERROR_INVALID_VALUE;
+		return result ? result : on_set(x, &set, stream);
+	default: return run_event(x, op, stream, capturing);
+	}
+}
+
+// ---- the backend's own graph ----
+
+// Runs all nodes into the backend's capture; *ret_node: the one that was refused.
+static int32_t capture_nodes(struct executor *x, struct graph *g, uint32_t *ret_node)
+{
+	struct stream into = { .lane = TRACK_NOWHERE };
+	uint64_t launches = atomic_load_explicit(&x->turn->launches, memory_order_relaxed);
+	uint64_t bytes = atomic_load_explicit(&x->turn->copy_bytes, memory_order_relaxed);
+	int32_t result = x->ops->graph_begin(x->backend, g->n_ops, &into.backend);
+
+	for (uint32_t i = 0; !result && i < g->n_ops; i++) {
+		const struct graph_op *op = &g->ops[i];
+
+		*ret_node = i;
+		result = x->ops->graph_place(x->backend, &g->froms[op->first_from], op->n_froms);
+		if (!result && op->kind == GRAPH_NODE_RECORD && op->enabled)
+			result = run_record(x, op, &into, true);
+		if (!result)
+			result = x->ops->graph_placed(x->backend);
+	}
+	// What capturing counted is what each launch will do.
+	g->launches = atomic_load_explicit(&x->turn->launches, memory_order_relaxed) - launches;
+	g->copy_bytes = atomic_load_explicit(&x->turn->copy_bytes, memory_order_relaxed) - bytes;
+	atomic_store_explicit(&x->turn->launches, launches, memory_order_relaxed);
+	atomic_store_explicit(&x->turn->copy_bytes, bytes, memory_order_relaxed);
+	return result;
+}
+
+static int32_t native_build(struct executor *x, struct graph *g, uint32_t *ret_node)
+{
+	int32_t result, ended;
+
+	*ret_node = NO_NODE;
+	result = capture_nodes(x, g, ret_node);
+	ended = x->ops->graph_end(x->backend, result ? NULL : &g->native);
+	if (!result) {
+		*ret_node = NO_NODE;
+		result = ended;
+	}
+	g->changed = result != CUDA_SUCCESS;
+	return result;
+}
+
+// ---- reading a description ----
+
+struct reader {
+	const uint8_t *at;
+	uint64_t left;
+};
+
+static const void *take(struct reader *r, uint64_t bytes)
+{
+	const void *p = r->at;
+
+	if (bytes > r->left)
+		return NULL;
+	r->at += bytes;
+	r->left -= bytes;
+	return p;
+}
+
+static bool reserved_is_zero(const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+// Edges come sorted by where they lead, and lead upwards only.
+static int32_t read_edges(struct graph *g, const struct graph_edge *edges, uint32_t n)
+{
+	uint32_t last = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct graph_edge *e = &edges[i];
+
+		if (e->to < last || e->to >= g->n_ops || e->from >= e->to ||
+		    !reserved_is_zero(e->reserved, sizeof(e->reserved)))
+			return CUDA_ERROR_INVALID_VALUE;
+		if (!g->ops[e->to].n_froms)
+			g->ops[e->to].first_from = i;
+		g->ops[e->to].n_froms++;
+		g->froms[i] = e->from;
+		last = e->to;
+	}
+	return CUDA_SUCCESS;
+}
+
+static bool opcode_allowed(uint16_t opcode)
+{
+	return opcode == OPCODE_LAUNCH || opcode == OPCODE_COPY || opcode == OPCODE_SET ||
+	       opcode == OPCODE_EVENT_RECORD || opcode == OPCODE_STREAM_WAIT_EVENT;
+}
+
+static int32_t read_host(const struct executor *x, const struct graph_op *op)
+{
+	struct graph_host_node h;
+
+	if (op->bytes != sizeof(h))
+		return CUDA_ERROR_INVALID_VALUE;
+	memcpy(&h, op->body, sizeof(h));
+	return h.request_slot < x->assign.geometry.fence_slots &&
+		       h.answer_slot < x->assign.geometry.fence_slots && h.request_slot != h.answer_slot
+		   ? CUDA_SUCCESS
+		   : CUDA_ERROR_INVALID_VALUE;
+}
+
+static int32_t read_node(struct executor *x, struct graph *g, struct graph_op *op, struct reader *r)
+{
+	const struct graph_node *from = take(r, sizeof(*from));
+	const void *body;
+	struct graph_node n;
+
+	if (!from)
+		return CUDA_ERROR_INVALID_VALUE;
+	memcpy(&n, from, sizeof(n));
+	body = take(r, ((uint64_t)n.bytes + 7) & ~7ull);
+	if (!body || (n.flags & ~GRAPH_NODE_DISABLED) || !reserved_is_zero((uint8_t *)n.reserved, sizeof(n.reserved)))
+		return CUDA_ERROR_INVALID_VALUE;
+	op->kind = n.kind;
+	op->opcode = n.opcode;
+	op->enabled = !(n.flags & GRAPH_NODE_DISABLED);
+	op->bytes = n.bytes;
+	if (n.bytes) {
+		op->body = malloc(n.bytes);
+		if (!op->body)
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		memcpy(op->body, body, n.bytes);
+	}
+	switch (n.kind) {
+	case GRAPH_NODE_EMPTY: return n.bytes || n.opcode ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+	case GRAPH_NODE_RECORD:
+		g->has_events |= n.opcode == OPCODE_EVENT_RECORD;
+		return opcode_allowed(n.opcode) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	case GRAPH_NODE_HOST: g->has_host = true; return n.opcode ? CUDA_ERROR_INVALID_VALUE : read_host(x, op);
+	default: return CUDA_ERROR_INVALID_VALUE;
+	}
+}
+
+// The blob is the executor's own copy: it does not change while it is read.
+static int32_t read_graph(struct executor *x, struct graph *g, const struct blob *blob, uint32_t *ret_node)
+{
+	struct reader r = { blob->data, blob->size };
+	const struct graph_header *h = take(&r, sizeof(*h));
+	const struct graph_edge *edges;
+	int32_t result;
+
+	if (!h || h->magic != GRAPH_MAGIC || h->reserved || h->n_nodes > VGPU_MAX_GRAPH_NODES ||
+	    h->n_edges > VGPU_MAX_GRAPH_EDGES)
+		return CUDA_ERROR_INVALID_VALUE;
+	edges = take(&r, (uint64_t)h->n_edges * sizeof(*edges));
+	if (!edges)
+		return CUDA_ERROR_INVALID_VALUE;
+	g->ops = calloc(h->n_nodes ? h->n_nodes : 1, sizeof(*g->ops));
+	g->froms = calloc(h->n_edges ? h->n_edges : 1, sizeof(*g->froms));
+	if (!g->ops || !g->froms)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	g->n_ops = h->n_nodes;
+	result = read_edges(g, edges, h->n_edges);
+	for (uint32_t i = 0; !result && i < g->n_ops; i++) {
+		*ret_node = i;
+		result = read_node(x, g, &g->ops[i], &r);
+	}
+	if (!result)
+		*ret_node = NO_NODE;
+	return !result && r.left ? CUDA_ERROR_INVALID_VALUE : result;
+}
+
+// ---- life ----
+
+static void free_parts(struct executor *x, struct graph *g)
+{
+	if (g->native)
+		x->ops->graph_free(x->backend, g->native);
+	for (uint32_t i = 0; i < g->n_ops; i++)
+		free(g->ops[i].body);
+	free(g->ops);
+	free(g->froms);
+	x->graph_bytes -= g->bytes;
+	free(g);
+}
+
+void graph_free(struct executor *x, void *object)
+{
+	struct graph *g = object;
+
+	handle_remove(x, g->object.handle);
+	free_parts(x, g);
+}
+
+static int32_t make(struct executor *x, struct blob *blob, struct graph **ret, uint32_t *ret_node)
+{
+	struct graph *g;
+	int32_t result;
+
+	if (blob->size > VGPU_MAX_GRAPH_BYTES - x->graph_bytes)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	g->bytes = blob->size;
+	x->graph_bytes += g->bytes;
+	g->id = ++x->last_function;
+	result = read_graph(x, g, blob, ret_node);
+	if (!result && !g->has_host && (x->ops->capabilities & BACKEND_CAP_GRAPHS)) {
+		result = native_build(x, g, ret_node);
+		if (result == CUDA_ERROR_NOT_SUPPORTED) { // something that only a replay can do
+			*ret_node = NO_NODE;
+			result = CUDA_SUCCESS;
+		}
+	}
+	if (result) {
+		free_parts(x, g);
+		return result;
+	}
+	*ret = g;
+	return CUDA_SUCCESS;
+}
 
 int32_t on_graph_create(struct executor *x, const struct record_graph_create *r, struct graph **ret_graph,
 			struct blob *blob, struct reply_graph_create *ret)
 {
-	(void)x;
+	int32_t result = executor_ready(x);
+
 	(void)r;
-	(void)ret_graph;
-	(void)blob;
-	(void)ret;
-	return CUDA_ERROR_NOT_SUPPORTED;
+	ret->error_node = NO_NODE;
+	if (!result)
+		result = make(x, blob, ret_graph, &ret->error_node);
+	blob_free(x, blob);
+	return result;
 }
 
 int32_t on_graph_destroy(struct executor *x, const struct record_graph_destroy *r, struct graph *graph)
 {
-	(void)x;
 	(void)r;
-	(void)graph;
-	return CUDA_ERROR_NOT_SUPPORTED;
+	graph_free(x, graph);
+	return executor_ready(x);
 }
 
 int32_t on_graph_set(struct executor *x, const struct record_graph_set *r, struct graph *graph,
 		     const uint8_t *tail, uint32_t tail_bytes)
 {
-	(void)x;
-	(void)r;
-	(void)graph;
-	(void)tail;
-	(void)tail_bytes;
-	return CUDA_ERROR_NOT_SUPPORTED;
+	int32_t result = executor_ready(x);
+	struct graph_op *op;
+	uint8_t *body;
+
+	if (result)
+		return result;
+	if (r->node >= graph->n_ops || (tail_bytes && graph->ops[r->node].kind != GRAPH_NODE_RECORD))
+		return CUDA_ERROR_INVALID_VALUE;
+	op = &graph->ops[r->node];
+	if (tail_bytes) {
+		uint64_t grown = tail_bytes > op->bytes ? tail_bytes - op->bytes : 0;
+
+		if (grown > VGPU_MAX_GRAPH_BYTES - x->graph_bytes)
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		body = realloc(op->body, tail_bytes);
+		if (!body)
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		memcpy(body, tail, tail_bytes);
+		op->body = body;
+		op->bytes = tail_bytes;
+		graph->bytes += grown;
+		x->graph_bytes += grown;
+	}
+	op->enabled = r->enabled;
+	graph->changed = true;
+	return CUDA_SUCCESS;
+}
+
+// ---- launches ----
+
+// Brings the backend's graph up to what graph_set changed since. A change that it cannot take makes a new one.
+static int32_t refresh(struct executor *x, struct graph *g)
+{
+	uint32_t node;
+
+	return g->native && g->changed ? native_build(x, g, &node) : CUDA_SUCCESS;
+}
+
+static void note_events(struct executor *x, struct graph *g, uint32_t lane)
+{
+	for (uint32_t i = 0; g->has_events && i < g->n_ops; i++) {
+		struct record_event_record record;
+		struct stream *none;
+		struct event *event;
+		int32_t result;
+		const char *why;
+
+		if (g->ops[i].opcode != OPCODE_EVENT_RECORD || !g->ops[i].enabled ||
+		    check_event_record(x, g->ops[i].body, g->ops[i].bytes, &record, &none, &event, &result,
+				       &why) ||
+		    result)
+			continue;
+		event_recorded(x, event, lane);
+	}
+}
+
+static int32_t launch_native(struct executor *x, struct graph *g, struct stream *stream)
+{
+	uint32_t lane = work_lane(stream);
+	uint64_t key = predict_kernel_key(g->id, 1);
+	int32_t result;
+
+	track_before(x, lane);
+	result = x->ops->graph_launch(x->backend, g->native, work_stream(stream));
+	if (result)
+		return result;
+	counter_add(&x->turn->launches, g->launches);
+	counter_add(&x->turn->copy_bytes, g->copy_bytes);
+	track_after(x, lane, key,
+		    predict_ns(&x->predict, key, (g->launches ? g->launches : 1) * PREDICT_UNKNOWN_NS));
+	note_events(x, g, lane);
+	return CUDA_SUCCESS;
+}
+
+static int32_t run_host(struct executor *x, const struct graph_op *op, struct stream *stream, uint64_t run)
+{
+	uint64_t lane = stream ? stream->object.handle : STREAM_LEGACY;
+	struct record_stream_wait_value wait = { .stream = lane, .value = run };
+	struct record_fence fence = { .stream = lane, .value = run };
+	struct graph_host_node h;
+	int32_t result;
+
+	memcpy(&h, op->body, sizeof(h));
+	fence.slot = h.request_slot;
+	wait.slot = h.answer_slot;
+	result = on_fence(x, &fence, stream);
+	return result ? result : on_stream_wait_value(x, &wait, stream);
+}
+
+// Goes on where room in flight ended the attempt before.
+static int32_t launch_replay(struct executor *x, struct graph *g, struct stream *stream, uint64_t run)
+{
+	int32_t result = CUDA_SUCCESS;
+
+	while (!result && g->cursor < g->n_ops) {
+		const struct graph_op *op = &g->ops[g->cursor];
+
+		if (!track_has_room(&x->track))
+			return RESULT_AGAIN;
+		if (op->kind == GRAPH_NODE_HOST)
+			result = run_host(x, op, stream, run);
+		else if (op->kind == GRAPH_NODE_RECORD && op->enabled)
+			result = run_record(x, op, stream, false);
+		g->cursor++;
+	}
+	g->cursor = 0;
+	return result;
 }
 
 int32_t on_graph_upload(struct executor *x, const struct record_graph_upload *r, struct stream *stream,
 			struct graph *graph)
 {
-	(void)x;
+	int32_t result = executor_ready(x);
+
 	(void)r;
-	(void)stream;
-	(void)graph;
-	return CUDA_ERROR_NOT_SUPPORTED;
+	if (!result)
+		result = refresh(x, graph);
+	if (result || !graph->native)
+		return result;
+	track_before(x, work_lane(stream));
+	result = x->ops->graph_upload(x->backend, graph->native, work_stream(stream));
+	if (!result)
+		track_after(x, work_lane(stream), 0, TRACK_SMALL_NS);
+	return result;
 }
 
 int32_t on_graph_launch(struct executor *x, const struct record_graph_launch *r, struct stream *stream,
 			struct graph *graph)
 {
-	(void)x;
-	(void)r;
-	(void)stream;
-	(void)graph;
-	return CUDA_ERROR_NOT_SUPPORTED;
+	int32_t result = executor_ready(x);
+
+	if (!result)
+		result = refresh(x, graph);
+	if (result)
+		return result;
+	return graph->native ? launch_native(x, graph, stream) : launch_replay(x, graph, stream, r->run);
 }

@@ -11,6 +11,7 @@
 
 #include "common/log.h"
 #include "executor/executor.h"
+#include "executor/graph.h"
 #include "executor/work.h"
 
 // ---- shared memory ----
@@ -217,6 +218,7 @@ void executor_reset(struct executor *x)
 	watches_poll(x);
 	watches_drop(x);
 	track_reset(&x->track);
+	handle_each(x, HANDLE_GRAPH, graph_free);
 	handle_each(x, HANDLE_MODULE, module_free);
 	handle_each(x, HANDLE_EVENT, event_free);
 	handle_each(x, HANDLE_STREAM, stream_free);

@@ -61,7 +61,8 @@ int32_t on_stream_wait_event(struct executor *x, const struct record_stream_wait
 	if (result)
 		return result;
 	track_before(x, lane);
-	track_guard_add(x, lane, &event->guard);
+	if (lane != TRACK_NOWHERE)
+		track_guard_add(x, lane, &event->guard);
 	result = x->ops->stream_wait_event(x->backend, work_stream(stream), event->backend, r->flags);
 	if (!result)
 		track_after(x, lane, 0, TRACK_SMALL_NS);

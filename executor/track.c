@@ -178,7 +178,7 @@ void track_before(struct executor *x, uint32_t lane)
 {
 	struct track *t = &x->track;
 
-	if (!t->n_waits || !t->lanes[lane].blocking)
+	if (lane == TRACK_NOWHERE || !t->n_waits || !t->lanes[lane].blocking)
 		return;
 	if (lane != TRACK_LEGACY) {
 		track_guard_add(x, lane, &t->lanes[TRACK_LEGACY].guard);
@@ -237,10 +237,11 @@ static void batch_add_key(struct batch *b, uint64_t key, uint64_t each_ns)
 void track_after(struct executor *x, uint32_t lane, uint64_t key, uint64_t predicted_ns)
 {
 	struct track *t = &x->track;
-	struct batch *b = t->lanes[lane].open;
+	struct batch *b;
 
-	if (x->sticky)
+	if (x->sticky || lane == TRACK_NOWHERE)
 		return;
+	b = t->lanes[lane].open;
 	if (!b)
 		b = batch_open(x, lane);
 	b->records++;

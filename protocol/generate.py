@@ -72,7 +72,8 @@ class Record:
         self.has_reply = "reply" in table
         self.reply, self.reply_size = fields_of(self.name + ".reply", table.get("reply"))
         self.gpu, self.cost = bool(table.get("gpu")), table["cost"]
-        unknown = set(table) - {"name", "doc", "fields", "tail", "reply", "reply_tail", "gpu", "cost"}
+        self.in_graphs = bool(table.get("graph"))
+        unknown = set(table) - {"name", "doc", "fields", "tail", "reply", "reply_tail", "gpu", "cost", "graph"}
         if unknown:
             fail(f"{self.name}: unknown keys {sorted(unknown)}")
         if self.cost not in COSTS:
@@ -232,6 +233,10 @@ int dispatch_record(struct executor *x, uint16_t opcode, const uint8_t *payload,
 // CUresult value. On success a handler of a new object stores it in *ret_NAME; dispatch enters it in the table.
 """]
     out += [r.handler() + ";" for r in t.records]
+    out.append("""
+// What may stand in a graph (executor/graph.c): the same checks without running the record. 0 with the resolved
+// handles and *result (0, or why a handle is refused); -EPROTO: malformed.""")
+    out += [check_signature(r) + ";" for r in t.records if r.in_graphs]
     return "\n".join(out) + "\n\n#endif\n"
 
 
@@ -252,25 +257,24 @@ def check_of(t, r, f):
     return ""
 
 
-def dispatch_one(t, r):
-    sig = (f"static int do_{r.name}(struct executor *x, const uint8_t *payload, uint32_t bytes, "
-           "struct dispatch_reply *reply, const char **why)\n{\n")
-    out, call = [], ["x", "&r"]
-    out.append(f"\tstruct record_{r.name} r;\n")
-    for f in r.objects():
-        out.append(f"\tstruct {f.kind} *{f.name} = NULL;\n")
-    if r.reply:
-        out.append(f"\tstruct reply_{r.name} ret;\n")
-    if r.reply_tail:
-        out.append(f"\tstruct reply_tail ret_tail = {{ reply->payload + {r.reply_size}, "
-                   f"reply->room - {r.reply_size}, 0 }};\n")
-    out.append("\n")
+def check_signature(r):
+    objects = "".join(f", struct {f.kind} **{f.name}" for f in r.objects() if f.rule != "new")
+    return (f"int check_{r.name}(struct executor *x, const uint8_t *payload, uint32_t bytes, "
+            f"struct record_{r.name} *ret{objects}, int32_t *result, const char **why)")
+
+
+def check_one(t, r):
+    """Everything that can be said of a record before its handler runs: lengths, ranges, handles."""
+    out = [("" if r.in_graphs else "static ") + check_signature(r) + "\n{\n"]
+    if r.fields:
+        out.append(f"\tstruct record_{r.name} r;\n\n")
     length = f"bytes != {r.size}" if not r.tail else f"bytes < {r.size}"
+    out.append("\t(void)x;\n")
     out.append(f'\tif ({length}) {{\n\t\t*why = "{r.name}: length";\n\t\treturn -EPROTO;\n\t}}\n')
     if r.fields:
-        out.append(f"\tmemcpy(&r, payload, {r.size});\n")
+        out.append(f"\tmemcpy(&r, payload, {r.size});\n\t*ret = r;\n")
     else:
-        out.append("\t(void)payload;\n")
+        out.append("\t(void)payload;\n\t(void)ret;\n")
     for f in r.fields:
         out.append(check_of(t, r, f))
     if r.tail:
@@ -280,15 +284,36 @@ def dispatch_one(t, r):
             low, high = r.tail["min"], r.tail["max"]
             test = (f"bytes - {r.size} < {low} || " if low else "") + f"bytes - {r.size} > {high}"
         out.append(f'\tif ({test}) {{\n\t\t*why = "{r.name}: tail length";\n\t\treturn -EPROTO;\n\t}}\n')
+    out.append("\t*result = 0;\n")
     for f in r.objects():
         if f.rule == "new":
-            out.append(f"\treply->result = handle_check_new(x, HANDLE_{f.kind.upper()}, r.{f.name});\n")
+            out.append(f"\t*result = handle_check_new(x, HANDLE_{f.kind.upper()}, r.{f.name});\n")
         else:
-            optional = "r.%s != STREAM_LEGACY && " % f.name if f.rule == "stream" else ""
-            out.append(f"\tif ({optional}!({f.name} = handle_get(x, HANDLE_{f.kind.upper()}, r.{f.name})))\n"
-                       "\t\treply->result = CUDA_ERROR_INVALID_HANDLE;\n")
-        out.append("\tif (reply->result)\n\t\treturn 0;\n")
+            optional = f"r.{f.name} != STREAM_LEGACY && " if f.rule == "stream" else ""
+            out.append(f"\t*{f.name} = NULL;\n"
+                       f"\tif ({optional}!(*{f.name} = handle_get(x, HANDLE_{f.kind.upper()}, r.{f.name})))\n"
+                       "\t\t*result = CUDA_ERROR_INVALID_HANDLE;\n")
+        out.append("\tif (*result)\n\t\treturn 0;\n")
+    out.append("\treturn 0;\n}\n\n")
+    return "".join(out)
+
+
+def dispatch_one(t, r):
+    sig = (f"static int do_{r.name}(struct executor *x, const uint8_t *payload, uint32_t bytes, "
+           "struct dispatch_reply *reply, const char **why)\n{\n")
+    out, call, got = [], ["x", "&r"], []
+    out.append(f"\tstruct record_{r.name} r;\n")
+    for f in r.objects():
+        out.append(f"\tstruct {f.kind} *{f.name} = NULL;\n")
         call.append(f"&{f.name}" if f.rule == "new" else f.name)
+        got += [] if f.rule == "new" else [f", &{f.name}"]
+    if r.reply:
+        out.append(f"\tstruct reply_{r.name} ret;\n")
+    if r.reply_tail:
+        out.append(f"\tstruct reply_tail ret_tail = {{ reply->payload + {r.reply_size}, "
+                   f"reply->room - {r.reply_size}, 0 }};\n")
+    out.append(f"\tint bad = check_{r.name}(x, payload, bytes, &r{''.join(got)}, &reply->result, why);\n\n"
+               "\tif (bad || reply->result)\n\t\treturn bad;\n")
     if r.tail:
         call += [f"payload + {r.size}", f"bytes - {r.size}"]
     if r.reply:
@@ -304,10 +329,8 @@ def dispatch_one(t, r):
         out.append(f"\tmemcpy(reply->payload, &ret, {r.reply_size});\n\treply->bytes = {r.reply_size};\n")
     if r.reply_tail:
         out.append("\treply->bytes += ret_tail.bytes;\n")
-    if not r.objects() and not any(f.rule for f in r.fields) and not r.tail:
-        pass
     out.append("\treturn 0;\n}\n")
-    return sig + "".join(out)
+    return check_one(t, r) + sig + "".join(out)
 
 
 def dispatch_c(t):

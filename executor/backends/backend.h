@@ -35,12 +35,14 @@ struct backend_stream; // NULL stands for the legacy default stream
 struct backend_event;
 struct backend_module;
 struct backend_function;
+struct backend_graph;
 
 enum backend_capability {
 	BACKEND_CAP_ADDRESSES =
 	    1u << 0, // mem_map gives real memory; without it addresses are numbers only (null)
 	BACKEND_CAP_RESULTS =
 	    1u << 1, // work is executed; without it copies and kernels change nothing (null)
+	BACKEND_CAP_GRAPHS = 1u << 2, // the graph_* functions are there; else the executor replays the records
 };
 
 // What the executor gives the backend at open; pointers stay valid until close.
@@ -184,6 +186,19 @@ struct backend_ops {
 	int (*error)(struct backend *);
 	// Waits until all work is done or has failed. The only waiting call besides deactivate and close.
 	int (*synchronize)(struct backend *);
+
+	// Executable graphs (BACKEND_CAP_GRAPHS). graph_begin starts to collect the n_nodes nodes of one graph; work
+	// given to *ret until graph_end becomes its nodes instead of running. Before a node's work graph_place
+	// says which nodes, by their numbers, it stands behind; graph_placed ends the node (one without work is
+	// an empty one). graph_end makes *graph (NULL: new) be what was collected; with graph NULL what was
+	// collected is dropped. CUDA_ERROR_NOT_SUPPORTED when something collected cannot be a node.
+	int (*graph_begin)(struct backend *, uint32_t n_nodes, struct backend_stream **ret);
+	int (*graph_place)(struct backend *, const uint32_t *behind, uint32_t n);
+	int (*graph_placed)(struct backend *);
+	int (*graph_end)(struct backend *, struct backend_graph **graph);
+	int (*graph_launch)(struct backend *, struct backend_graph *, struct backend_stream *);
+	int (*graph_upload)(struct backend *, struct backend_graph *, struct backend_stream *);
+	void (*graph_free)(struct backend *, struct backend_graph *); // a launch in flight completes
 
 	// Only where mem_granularity is 0 (may be NULL otherwise); aligned to 256 bytes at least.
 	int (*mem_alloc)(struct backend *, uint64_t size, uint64_t *ret_address);

@@ -303,4 +303,6 @@ enum cuda_capture_status {
 
 #include "protocol/cuda/cuda_structs.h"
 
+#include "protocol/cuda/cuda_graphs.h"
+
 #endif

@@ -88,6 +88,9 @@ static void release_context(struct backend *b)
 	HASH_ITER (hh, b->mappings, m, next)
 		cuda_mem_unmap(b, m->address, m->size);
 	cuda_stages_free(b);
+	if (b->capture.stream)
+		cuda_stream_destroy(b, b->capture.stream);
+	b->capture.stream = NULL;
 	b->cu.ctx_set_current(NULL);
 	b->cu.primary_release(b->device);
 	b->context = NULL;
@@ -223,7 +226,7 @@ static const struct backend_ops cuda_ops = {
 	.size = sizeof(struct backend_ops),
 	.version = BACKEND_VERSION,
 	.name = "cuda",
-	.capabilities = BACKEND_CAP_ADDRESSES | BACKEND_CAP_RESULTS,
+	.capabilities = BACKEND_CAP_ADDRESSES | BACKEND_CAP_RESULTS | BACKEND_CAP_GRAPHS,
 	.open = backend_open,
 	.close = backend_close,
 	.device_info = cuda_device_info,
@@ -259,6 +262,13 @@ static const struct backend_ops cuda_ops = {
 	.launch = cuda_launch,
 	.occupancy_clusters = cuda_occupancy_clusters,
 	.tensor_map = cuda_tensor_map,
+	.graph_begin = cuda_graph_begin,
+	.graph_place = cuda_graph_place,
+	.graph_placed = cuda_graph_placed,
+	.graph_end = cuda_graph_end,
+	.graph_launch = cuda_graph_launch,
+	.graph_upload = cuda_graph_upload,
+	.graph_free = cuda_graph_free,
 	.error = backend_error,
 	.synchronize = backend_synchronize,
 	.mem_alloc = cuda_mem_alloc,

@@ -38,6 +38,18 @@ struct backend_module {
 	uint32_t n_names;
 };
 
+struct backend_graph {
+	CUgraphExec exec;
+};
+
+// The graph that is being collected (cuda_graph.c).
+struct cuda_capture {
+	struct backend_stream *stream; // kept from one graph to the next
+	CUgraphNode *nodes, *behind;
+	size_t n_nodes, n_behind;
+	bool active;
+};
+
 struct cuda_stage; // cuda_stage.c
 
 struct backend {
@@ -53,6 +65,7 @@ struct backend {
 	int sticky;	  // first error that the context cannot recover from
 	unsigned since_probe;
 	atomic_bool closing; // ends host functions that wait
+	struct cuda_capture capture;
 	struct cuda_mapping *mappings;
 	LIST_HEAD(, backend_stream) streams;
 	SLIST_HEAD(, cuda_stage) stages;
@@ -135,6 +148,15 @@ int cuda_launch(struct backend *b, struct backend_function *f, const struct back
 		struct backend_stream *s);
 int cuda_occupancy_clusters(struct backend *b, struct backend_function *f, const struct backend_launch *l,
 			    enum cluster_question what, int32_t *ret);
+
+// cuda_graph.c
+int cuda_graph_begin(struct backend *b, uint32_t n_nodes, struct backend_stream **ret);
+int cuda_graph_place(struct backend *b, const uint32_t *behind, uint32_t n);
+int cuda_graph_placed(struct backend *b);
+int cuda_graph_end(struct backend *b, struct backend_graph **graph);
+int cuda_graph_launch(struct backend *b, struct backend_graph *g, struct backend_stream *s);
+int cuda_graph_upload(struct backend *b, struct backend_graph *g, struct backend_stream *s);
+void cuda_graph_free(struct backend *b, struct backend_graph *g);
 
 // cuda_tensormap.c
 int cuda_tensor_map(struct backend *b, const struct record_tensor_map *r, struct reply_tensor_map *ret);

@@ -50,7 +50,9 @@ static struct host_job *new_job(struct backend *b, void (*run)(struct host_job *
 
 static int submit(struct backend *b, CUstream s, struct host_job *job)
 {
-	CUresult result = b->cu.launch_host_func(s, run_job, job);
+	// A job runs once and is gone, so it cannot be a node of a graph.
+	CUresult result =
+	    b->capture.active ? CUDA_ERROR_NOT_SUPPORTED : b->cu.launch_host_func(s, run_job, job);
 
 	if (result)
 		free(job);

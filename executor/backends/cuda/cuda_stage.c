@@ -55,6 +55,8 @@ int cuda_stage_copy(struct backend *b, const struct backend_copy *c, CUstream s)
 	if (__builtin_mul_overflow(c->width, c->height, &plane) ||
 	    __builtin_mul_overflow(plane, c->depth, &bytes))
 		return CUDA_ERROR_INVALID_VALUE;
+	if (b->capture.active)
+		return CUDA_ERROR_NOT_SUPPORTED;
 	result = stage_take(b, bytes, &stage);
 	if (result)
 		return result;
