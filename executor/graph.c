@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Executable graphs: the handlers of graph_*. A graph is a list of records that were checked once, with their
 // order (protocol/guest/graph.h). A backend that has graphs of its own gets them by capture: the records run
-// through their ordinary handlers while a private stream collects them. Otherwise, and where a node stands for
-// a function of the guest, a launch replays the records in the stream, one after the other. Called by the
+// through their ordinary handlers while a private stream collects them. Otherwise, and where a node stands
+// for a function of the guest, a launch replays the records in the stream, one after the other. Called by the
 // generated dispatch in an executor's loop.
 #include <assert.h>
 #include <stdlib.h>
@@ -190,7 +190,8 @@ static int32_t read_node(struct executor *x, struct graph *g, struct graph_op *o
 		return CUDA_ERROR_INVALID_VALUE;
 	memcpy(&n, from, sizeof(n));
 	body = take(r, ((uint64_t)n.bytes + 7) & ~7ull);
-	if (!body || (n.flags & ~GRAPH_NODE_DISABLED) || !reserved_is_zero((uint8_t *)n.reserved, sizeof(n.reserved)))
+	if (!body || (n.flags & ~GRAPH_NODE_DISABLED) ||
+	    !reserved_is_zero((uint8_t *)n.reserved, sizeof(n.reserved)))
 		return CUDA_ERROR_INVALID_VALUE;
 	op->kind = n.kind;
 	op->opcode = n.opcode;
@@ -207,7 +208,9 @@ static int32_t read_node(struct executor *x, struct graph *g, struct graph_op *o
 	case GRAPH_NODE_RECORD:
 		g->has_events |= n.opcode == OPCODE_EVENT_RECORD;
 		return opcode_allowed(n.opcode) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-	case GRAPH_NODE_HOST: g->has_host = true; return n.opcode ? CUDA_ERROR_INVALID_VALUE : read_host(x, op);
+	case GRAPH_NODE_HOST:
+		g->has_host = true;
+		return n.opcode ? CUDA_ERROR_INVALID_VALUE : read_host(x, op);
 	default: return CUDA_ERROR_INVALID_VALUE;
 	}
 }
@@ -345,7 +348,8 @@ int32_t on_graph_set(struct executor *x, const struct record_graph_set *r, struc
 
 // ---- launches ----
 
-// Brings the backend's graph up to what graph_set changed since. A change that it cannot take makes a new one.
+// Brings the backend's graph up to what graph_set changed since. A change that it cannot take makes a new
+// one.
 static int32_t refresh(struct executor *x, struct graph *g)
 {
 	uint32_t node;

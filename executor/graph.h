@@ -13,7 +13,7 @@ struct graph_op {
 	uint16_t kind, opcode; // enum graph_node_kind, enum opcode
 	bool enabled;
 	uint32_t bytes;
-	uint8_t *body;		       // a record's fields and tail, or a graph_host_node
+	uint8_t *body;		      // a record's fields and tail, or a graph_host_node
 	uint32_t first_from, n_froms; // in the graph's froms
 };
 
@@ -26,9 +26,9 @@ struct graph {
 	struct backend_graph *native; // NULL: launches replay the records
 	bool changed;		      // by graph_set, since native was made
 	bool has_host, has_events;
-	uint32_t cursor;		// of a replay that waits for room
-	uint64_t launches, copy_bytes;	// of one launch of native
-	uint64_t bytes;			// counted against VGPU_MAX_GRAPH_BYTES
+	uint32_t cursor;	       // of a replay that waits for room
+	uint64_t launches, copy_bytes; // of one launch of native
+	uint64_t bytes;		       // counted against VGPU_MAX_GRAPH_BYTES
 };
 
 // Visitor of handle_each.

@@ -26,7 +26,7 @@ struct backend_stream;
 
 // Streams that were destroyed while they had work keep their lane until it is done.
 #define TRACK_LANES	    (VGPU_MAX_STREAMS + 256u)
-#define TRACK_LEGACY	    0u	 // the legacy default stream's lane
+#define TRACK_LEGACY	    0u	       // the legacy default stream's lane
 #define TRACK_NOWHERE	    UINT32_MAX // work that is collected, not submitted (graph.c): nothing is tracked
 #define TRACK_MAX_RECORDS   512u // in flight at once: below the depth at which the driver itself would block us
 #define TRACK_BATCH_RECORDS 32u

@@ -42,7 +42,8 @@ enum backend_capability {
 	    1u << 0, // mem_map gives real memory; without it addresses are numbers only (null)
 	BACKEND_CAP_RESULTS =
 	    1u << 1, // work is executed; without it copies and kernels change nothing (null)
-	BACKEND_CAP_GRAPHS = 1u << 2, // the graph_* functions are there; else the executor replays the records
+	BACKEND_CAP_GRAPHS =
+	    1u << 2, // the graph_* functions are there; else the executor replays the records
 };
 
 // What the executor gives the backend at open; pointers stay valid until close.
@@ -187,11 +188,12 @@ struct backend_ops {
 	// Waits until all work is done or has failed. The only waiting call besides deactivate and close.
 	int (*synchronize)(struct backend *);
 
-	// Executable graphs (BACKEND_CAP_GRAPHS). graph_begin starts to collect the n_nodes nodes of one graph; work
-	// given to *ret until graph_end becomes its nodes instead of running. Before a node's work graph_place
-	// says which nodes, by their numbers, it stands behind; graph_placed ends the node (one without work is
-	// an empty one). graph_end makes *graph (NULL: new) be what was collected; with graph NULL what was
-	// collected is dropped. CUDA_ERROR_NOT_SUPPORTED when something collected cannot be a node.
+	// Executable graphs (BACKEND_CAP_GRAPHS). graph_begin starts to collect the n_nodes nodes of one
+	// graph; work given to *ret until graph_end becomes its nodes instead of running. Before a node's
+	// work graph_place says which nodes, by their numbers, it stands behind; graph_placed ends the node
+	// (one without work is an empty one). graph_end makes *graph (NULL: new) be what was collected; with
+	// graph NULL what was collected is dropped. CUDA_ERROR_NOT_SUPPORTED when something collected cannot
+	// be a node.
 	int (*graph_begin)(struct backend *, uint32_t n_nodes, struct backend_stream **ret);
 	int (*graph_place)(struct backend *, const uint32_t *behind, uint32_t n);
 	int (*graph_placed)(struct backend *);

@@ -443,6 +443,8 @@ CUresult cuCtxSynchronize(void)
 	struct vc_context *ctx;
 	CUresult result = vc_enter_report(&ctx);
 
+	if (!result && vc_capture_any())
+		result = vc_capture_forbids_wait(NULL);
 	return result ? result : vc_streams_wait_all(ctx);
 }
 
@@ -456,5 +458,7 @@ CUresult cuCtxSynchronize_v2(CUcontext handle)
 	result = enter_named(handle, &ctx);
 	if (!result)
 		result = (CUresult)vgpu_client_sticky(vc_client);
+	if (!result && vc_capture_any())
+		result = vc_capture_forbids_wait(NULL);
 	return result ? result : vc_streams_wait_all(ctx);
 }

@@ -7,6 +7,7 @@
 
 #include "guest/client/calls_gen.h"
 #include "common/limits.h"
+#include "guest/libcuda/graph.h"
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
 
@@ -52,10 +53,10 @@ static enum memory_space space_of(enum place place)
 	return place == GPU_DEVICE ? MEMORY_SPACE_DEVICE : MEMORY_SPACE_HOST;
 }
 
-static CUresult push_copy(struct vc_stream *s, const struct vc_copy *c, enum place dst, enum place src)
+static struct record_copy record_of(uint64_t stream, const struct vc_copy *c, enum place dst, enum place src)
 {
-	struct record_copy record = {
-		.stream = s->handle,
+	return (struct record_copy){
+		.stream = stream,
 		.dst = c->dst,
 		.src = c->src,
 		.width = c->width,
@@ -68,6 +69,11 @@ static CUresult push_copy(struct vc_stream *s, const struct vc_copy *c, enum pla
 		.dst_space = space_of(dst),
 		.src_space = space_of(src),
 	};
+}
+
+static CUresult push_copy(struct vc_stream *s, const struct vc_copy *c, enum place dst, enum place src)
+{
+	struct record_copy record = record_of(s->handle, c, dst, src);
 	CUresult result = (CUresult)vgpu_push_copy(vc_client, &record);
 
 	if (!result)
@@ -264,6 +270,8 @@ CUresult vc_write_submit(struct vc_stream *s, uint64_t dst, const void *from, ui
 	enum place place;
 	CUresult result = locate(dst, bytes, VC_SIDE_DEVICE, &place);
 
+	if (vc_stream_captures(s))
+		return vc_capture_forbids_wait(s); // no node for it: see docs/limits.md
 	return result ? result : push_write(s, dst, from, bytes, place);
 }
 
@@ -296,6 +304,65 @@ static void flatten(struct vc_copy *c)
 	}
 }
 
+CUresult vc_copy_describe(const struct vc_copy *copy, struct record_copy *ret)
+{
+	struct vc_copy c = *copy;
+	enum place dst, src;
+	CUresult result;
+
+	if (!c.width || !c.height || !c.depth)
+		return CUDA_ERROR_INVALID_VALUE;
+	result = locate(c.dst, extent(&c, c.dst_pitch, c.dst_slice), c.dst_side, &dst);
+	if (!result)
+		result = locate(c.src, extent(&c, c.src_pitch, c.src_slice), c.src_side, &src);
+	if (result)
+		return result;
+	if (dst == PAGEABLE || src == PAGEABLE)
+		return CUDA_ERROR_INVALID_VALUE;
+	flatten(&c);
+	*ret = record_of(STREAM_LEGACY, &c, dst, src);
+	return CUDA_SUCCESS;
+}
+
+// How the program would have described it: what cuGraphMemcpyNodeGetParams tells of a captured copy.
+static CUDA_MEMCPY3D description_of(const struct vc_copy *c, const struct record_copy *r)
+{
+	CUDA_MEMCPY3D d = { .WidthInBytes = c->width, .Height = c->height, .Depth = c->depth };
+
+	d.srcPitch = c->src_pitch ? c->src_pitch : c->width;
+	d.dstPitch = c->dst_pitch ? c->dst_pitch : c->width;
+	d.srcHeight = c->src_slice ? c->src_slice / d.srcPitch : c->height;
+	d.dstHeight = c->dst_slice ? c->dst_slice / d.dstPitch : c->height;
+	d.srcMemoryType = r->src_space == MEMORY_SPACE_DEVICE ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+	d.dstMemoryType = r->dst_space == MEMORY_SPACE_DEVICE ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+	if (d.srcMemoryType == CU_MEMORYTYPE_DEVICE)
+		d.srcDevice = c->src;
+	else
+		d.srcHost = (const void *)(uintptr_t)c->src;
+	if (d.dstMemoryType == CU_MEMORYTYPE_DEVICE)
+		d.dstDevice = c->dst;
+	else
+		d.dstHost = (void *)(uintptr_t)c->dst;
+	return d;
+}
+
+static CUresult capture(struct vc_stream *s, const struct vc_copy *c)
+{
+	struct vc_what what = { 0 };
+	struct record_copy record;
+	CUresult result;
+
+	pthread_mutex_lock(&vc_graph_lock);
+	result = vc_what_copy_body(c, &what);
+	if (!result) {
+		memcpy(&record, what.body, sizeof(record));
+		what.copy = description_of(c, &record);
+		result = vc_capture_add(s, &what);
+	}
+	pthread_mutex_unlock(&vc_graph_lock);
+	return result;
+}
+
 CUresult vc_copy_submit(struct vc_stream *s, const struct vc_copy *copy, int sync)
 {
 	enum place dst, src;
@@ -305,6 +372,8 @@ CUresult vc_copy_submit(struct vc_stream *s, const struct vc_copy *copy, int syn
 
 	if (!c.width || !c.height || !c.depth)
 		return CUDA_SUCCESS;
+	if (!VC_LIKELY(!vc_stream_captures(s)))
+		return capture(s, copy);
 	result = locate(c.dst, extent(&c, c.dst_pitch, c.dst_slice), c.dst_side, &dst);
 	if (!result)
 		result = locate(c.src, extent(&c, c.src_pitch, c.src_slice), c.src_side, &src);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "guest/client/calls_gen.h"
+#include "guest/libcuda/graph.h"
 #include "guest/libcuda/libcuda.h"
 
 #define EVENT_FLAGS (CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING | CU_EVENT_INTERPROCESS)
@@ -50,6 +51,7 @@ CUresult cuEventCreate(CUevent *ret, unsigned int flags)
 	}
 	e->ctx = ctx;
 	e->flags = flags;
+	e->captured = NULL;
 	atomic_store(&e->recorded, 0);
 	atomic_store(&e->watched, 0);
 	vc_object_publish(VC_EVENT, e);
@@ -63,6 +65,11 @@ void vc_event_destroy(struct vc_event *e)
 
 	if (!vc_object_claim(e, record.event))
 		return;
+	if (e->captured) {
+		pthread_mutex_lock(&vc_graph_lock);
+		vc_capture_event_gone(e);
+		pthread_mutex_unlock(&vc_graph_lock);
+	}
 	vgpu_push_event_destroy(vc_client, &record);
 	vc_object_free(VC_EVENT, e);
 }
@@ -90,6 +97,36 @@ CUresult cuEventDestroy_v2(CUevent event)
 	return result;
 }
 
+static void recorded(struct vc_event *e, struct vc_stream *s, uint64_t position)
+{
+	if (!VC_LIKELY(!e->captured)) {
+		pthread_mutex_lock(&vc_graph_lock);
+		vc_capture_event_gone(e);
+		pthread_mutex_unlock(&vc_graph_lock);
+	}
+	atomic_store_explicit(&e->stream, s, memory_order_relaxed);
+	atomic_store_explicit(&e->stream_handle, s->handle, memory_order_relaxed);
+	atomic_store_explicit(&e->position, position, memory_order_relaxed);
+	atomic_fetch_add_explicit(&e->recorded, 1, memory_order_release);
+}
+
+void vc_event_recorded(uint64_t event, struct vc_stream *s, uint64_t position)
+{
+	struct vc_event *e = vc_object_find(VC_EVENT, event);
+
+	if (e)
+		recorded(e, s, position);
+}
+
+// A node that records or waits for the event at each launch of the graph.
+static CUresult capture_node(struct vc_stream *s, CUgraphNodeType type, CUevent event)
+{
+	struct vc_what what = { 0 };
+	CUresult result = vc_what_event(type, event, &what);
+
+	return result ? result : vc_capture_add(s, &what);
+}
+
 CUresult cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned int flags)
 {
 	struct record_event_record record = { .event = (uint64_t)(uintptr_t)event };
@@ -107,16 +144,15 @@ CUresult cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned int fla
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (flags & ~CU_EVENT_RECORD_EXTERNAL)
 		return CUDA_ERROR_INVALID_VALUE;
+	if (!VC_LIKELY(!vc_stream_captures(s)))
+		return flags & CU_EVENT_RECORD_EXTERNAL
+			   ? capture_node(s, CU_GRAPH_NODE_TYPE_EVENT_RECORD, event)
+			   : vc_capture_event_record(s, e);
 	record.stream = s->handle;
-	record.flags = flags;
 	result = (CUresult)vgpu_push_event_record(vc_client, &record);
-	if (result)
-		return result;
-	atomic_store_explicit(&e->stream, s, memory_order_relaxed);
-	atomic_store_explicit(&e->stream_handle, s->handle, memory_order_relaxed);
-	atomic_store_explicit(&e->position, vc_stream_submitted(s), memory_order_relaxed);
-	atomic_fetch_add_explicit(&e->recorded, 1, memory_order_release);
-	return CUDA_SUCCESS;
+	if (!result)
+		recorded(e, s, vc_stream_submitted(s));
+	return result;
 }
 
 CUresult cuEventRecord(CUevent event, CUstream stream)
@@ -165,6 +201,8 @@ CUresult cuEventQuery(CUevent event)
 	CUresult result = enter_event(event, &e);
 	uint64_t value;
 
+	if (!result && e->captured)
+		result = CUDA_ERROR_CAPTURED_EVENT;
 	if (!result)
 		result = watch(e, &value);
 	if (result || vgpu_fence_read(vc_client, e->fence.slot) >= value)
@@ -184,6 +222,8 @@ CUresult cuEventSynchronize(CUevent event)
 	CUresult result = enter_event(event, &e);
 	uint64_t value;
 
+	if (!result && e->captured)
+		result = CUDA_ERROR_CAPTURED_EVENT;
 	if (!result)
 		result = watch(e, &value);
 	if (result)
@@ -219,7 +259,7 @@ CUresult cuEventElapsedTime_v2(float *ms, CUevent start, CUevent end)
 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags)
 {
-	struct record_stream_wait_event record = { .event = (uint64_t)(uintptr_t)event, .flags = flags };
+	struct record_stream_wait_event record = { .event = (uint64_t)(uintptr_t)event };
 	struct vc_context *ctx;
 	struct vc_stream *s;
 	struct vc_event *e;
@@ -234,6 +274,10 @@ CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags)
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (flags & ~CU_EVENT_WAIT_EXTERNAL)
 		return CUDA_ERROR_INVALID_VALUE;
+	if (!VC_LIKELY(!vc_stream_captures(s) && !e->captured))
+		return vc_stream_captures(s) && (flags & CU_EVENT_WAIT_EXTERNAL)
+			   ? capture_node(s, CU_GRAPH_NODE_TYPE_WAIT_EVENT, event)
+			   : vc_capture_event_wait(s, e);
 	if (!atomic_load_explicit(&e->recorded, memory_order_acquire))
 		return CUDA_SUCCESS; // nothing to wait for
 	record.stream = s->handle;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "guest/libcuda/graph.h"
 #include "guest/libcuda/objects.h"
 
 #define CHUNKS(limit)	   (((limit) + VC_CHUNK - 1) / VC_CHUNK)
@@ -17,6 +18,9 @@
 #define MAX_LIBRARIES VGPU_MAX_MODULES
 #define MAX_KERNELS   VGPU_MAX_FUNCTIONS
 #define MAX_LINKS     256
+#define MAX_GRAPHS    65536
+#define MAX_NODES     (1u << 22) // of all graphs, clones included
+#define MAX_USERS     65536
 
 TABLE(stream, VGPU_MAX_STREAMS);
 TABLE(event, VGPU_MAX_EVENTS);
@@ -27,6 +31,10 @@ TABLE(context, MAX_CONTEXTS);
 TABLE(library, MAX_LIBRARIES);
 TABLE(kernel, MAX_KERNELS);
 TABLE(link, MAX_LINKS);
+TABLE(gexec, VGPU_MAX_GRAPHS);
+TABLE(graph, MAX_GRAPHS);
+TABLE(gnode, MAX_NODES);
+TABLE(user_object, MAX_USERS);
 
 struct vc_table vc_tables[VC_KINDS] = {
 	[VC_STREAM] = { stream_chunks, VGPU_MAX_STREAMS, sizeof(struct vc_stream) },
@@ -38,6 +46,10 @@ struct vc_table vc_tables[VC_KINDS] = {
 	[VC_LIBRARY] = { library_chunks, MAX_LIBRARIES, sizeof(struct vc_library) },
 	[VC_KERNEL] = { kernel_chunks, MAX_KERNELS, sizeof(struct vc_kernel) },
 	[VC_LINK] = { link_chunks, MAX_LINKS, sizeof(struct vc_link) },
+	[VC_GEXEC] = { gexec_chunks, VGPU_MAX_GRAPHS, sizeof(struct vc_gexec) },
+	[VC_GRAPH] = { graph_chunks, MAX_GRAPHS, sizeof(struct vc_graph) },
+	[VC_GNODE] = { gnode_chunks, MAX_NODES, sizeof(struct vc_gnode) },
+	[VC_USER_OBJECT] = { user_object_chunks, MAX_USERS, sizeof(struct vc_user_object) },
 };
 
 static struct {

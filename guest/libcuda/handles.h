@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Objects that a program holds handles of. A handle is a number (protocol/guest/channel.h: kind, generation,
-// index), never a pointer; streams, events, modules and functions have the same handle on the wire. Looking
-// one up takes two loads and no lock. An object's memory is never unmapped and its header never cleared, so
-// a stale handle, even one that another thread destroys this moment, is refused or meets the old object's
-// bytes, but cannot crash. Thread-safe.
+// index), never a pointer; streams, events, modules, functions and executable graphs have the same handle on
+// the wire. Looking one up takes two loads and no lock. An object's memory is never unmapped and its header
+// never cleared, so a stale handle, even one that another thread destroys this moment, is refused or meets
+// the old object's bytes, but cannot crash. Thread-safe.
 #ifndef VGPU_LIBCUDA_HANDLES_H
 #define VGPU_LIBCUDA_HANDLES_H
 
@@ -19,11 +19,15 @@ enum vc_kind {
 	VC_MODULE = 3,
 	VC_FUNCTION = 4,
 	VC_BLOB = 5,
+	VC_GEXEC = 6,
 	VC_CONTEXT = 16, // the kinds from here on exist in the guest only
 	VC_LIBRARY = 17,
 	VC_KERNEL = 18,
 	VC_LINK = 19,
-	VC_KINDS = 20,
+	VC_GRAPH = 20,
+	VC_GNODE = 21,
+	VC_USER_OBJECT = 22,
+	VC_KINDS = 23,
 };
 
 #define VC_CHUNK_SHIFT 7

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "guest/client/calls_gen.h"
+#include "guest/libcuda/graph.h"
 #include "guest/libcuda/libcuda.h"
 
 #define WAIT_NS 1000000ull // how long one pending function is watched before the others are looked at
@@ -147,6 +148,44 @@ static CUresult enqueue(struct vc_stream *s, struct job *job)
 	return CUDA_SUCCESS;
 }
 
+CUresult vc_host_start(void)
+{
+	int r;
+
+	pthread_mutex_lock(&lock);
+	r = start_thread();
+	pthread_mutex_unlock(&lock);
+	return r ? CUDA_ERROR_OPERATING_SYSTEM : CUDA_SUCCESS;
+}
+
+void vc_host_job(CUhostFn fn, void *user, uint32_t before, uint32_t after, uint64_t value)
+{
+	struct job *job = malloc(sizeof(*job));
+
+	if (!job) { // the graph would wait for ever: it goes on without the function
+		vgpu_fence_store(vc_client, after, value);
+		return;
+	}
+	*job = (struct job){ .before_slot = before,
+			     .after_slot = after,
+			     .before = value,
+			     .after = value,
+			     .fn = fn,
+			     .user = user };
+	pthread_mutex_lock(&lock);
+	*last = job;
+	last = &job->next;
+	pthread_cond_signal(&arrived);
+	pthread_mutex_unlock(&lock);
+}
+
+static CUresult capture(struct vc_stream *s, const struct job *what)
+{
+	struct vc_what node = { .type = CU_GRAPH_NODE_TYPE_HOST, .host = { what->fn, what->user } };
+
+	return what->callback ? vc_capture_forbids_wait(s) : vc_capture_add(s, &node);
+}
+
 static CUresult launch(CUstream stream, const struct job *what)
 {
 	struct vc_context *ctx;
@@ -158,6 +197,8 @@ static CUresult launch(CUstream stream, const struct job *what)
 		result = vc_stream_resolve(stream, &s);
 	if (result)
 		return result;
+	if (vc_stream_captures(s))
+		return capture(s, what);
 	job = malloc(sizeof(*job));
 	if (!job)
 		return CUDA_ERROR_OUT_OF_MEMORY;

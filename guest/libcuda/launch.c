@@ -2,10 +2,12 @@
 // Launches: what the driver would refuse at once is refused here, from what is known of device and function;
 // the rest is one record, its parameters written straight into the ring. The hottest path of the library: no
 // lock but the ring's. Runs in the guest program.
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/limits.h"
 #include "guest/client/calls_gen.h"
+#include "guest/libcuda/graph.h"
 #include "guest/libcuda/libcuda.h"
 #include "protocol/guest/launch_attributes.h"
 
@@ -102,11 +104,10 @@ static void write_params(const struct launch *l, char *to)
 		memset(to + at, 0, f->param_bytes - at);
 }
 
-static CUresult submit(const struct launch *l)
+static struct record_launch record_of(const struct launch *l, uint64_t stream)
 {
-	uint32_t attribute_bytes = l->attribute_count * (uint32_t)sizeof(CUlaunchAttribute);
-	struct record_launch record = {
-		.stream = l->stream->handle,
+	return (struct record_launch){
+		.stream = stream,
 		.function = vc_object_handle(VC_FUNCTION, l->f),
 		.grid_x = l->grid[0],
 		.grid_y = l->grid[1],
@@ -118,14 +119,55 @@ static CUresult submit(const struct launch *l)
 		.n_attributes = l->attribute_count,
 		.param_bytes = l->f->param_bytes,
 	};
-	char *tail = vgpu_client_begin(vc_client, OPCODE_LAUNCH, &record, sizeof(record),
-				       attribute_bytes + record.param_bytes);
+}
+
+static void write_tail(const struct launch *l, char *to)
+{
+	uint32_t attribute_bytes = l->attribute_count * (uint32_t)sizeof(CUlaunchAttribute);
+
+	if (attribute_bytes)
+		memcpy(to, l->attributes, attribute_bytes);
+	write_params(l, to + attribute_bytes);
+}
+
+// The launch as a node of a graph: *body is the caller's.
+static CUresult describe(const struct launch *l, void **body, uint32_t *bytes)
+{
+	struct record_launch record = record_of(l, STREAM_LEGACY);
+	uint32_t tail = l->attribute_count * (uint32_t)sizeof(CUlaunchAttribute) + record.param_bytes;
+	char *to = malloc(sizeof(record) + tail);
+
+	if (!to)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	memcpy(to, &record, sizeof(record));
+	write_tail(l, to + sizeof(record));
+	*body = to;
+	*bytes = (uint32_t)sizeof(record) + tail;
+	return CUDA_SUCCESS;
+}
+
+static CUresult capture(const struct launch *l)
+{
+	struct vc_what what = { .type = CU_GRAPH_NODE_TYPE_KERNEL, .opcode = OPCODE_LAUNCH };
+	CUresult result = describe(l, &what.body, &what.bytes);
+
+	return result ? result : vc_capture_add(l->stream, &what);
+}
+
+static CUresult submit(const struct launch *l)
+{
+	uint32_t attribute_bytes = l->attribute_count * (uint32_t)sizeof(CUlaunchAttribute);
+	struct record_launch record = record_of(l, l->stream->handle);
+	char *tail;
+
+	if (!VC_LIKELY(!vc_stream_captures(l->stream)))
+		return capture(l);
+	tail = vgpu_client_begin(vc_client, OPCODE_LAUNCH, &record, sizeof(record),
+				 attribute_bytes + record.param_bytes);
 
 	if (!tail)
 		return (CUresult)vgpu_client_lost(vc_client);
-	if (attribute_bytes)
-		memcpy(tail, l->attributes, attribute_bytes);
-	write_params(l, tail + attribute_bytes);
+	write_tail(l, tail);
 	vgpu_client_commit(vc_client);
 	vc_stream_submitted(l->stream);
 	return CUDA_SUCCESS;
@@ -196,7 +238,7 @@ static CUresult check_attributes(const CUlaunchAttribute *from, unsigned int cou
 	return CUDA_SUCCESS;
 }
 
-static CUresult prepare(CUfunction function, CUstream stream, struct launch *l)
+static CUresult find_function(CUfunction function, struct launch *l)
 {
 	struct vc_context *ctx;
 	CUresult result = vc_enter_report(&ctx);
@@ -204,9 +246,14 @@ static CUresult prepare(CUfunction function, CUstream stream, struct launch *l)
 	if (result)
 		return result;
 	l->f = vc_function_find(function);
-	if (!l->f)
-		return CUDA_ERROR_INVALID_HANDLE;
-	return vc_stream_resolve(stream, &l->stream);
+	return l->f ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+static CUresult prepare(CUfunction function, CUstream stream, struct launch *l)
+{
+	CUresult result = find_function(function, l);
+
+	return result ? result : vc_stream_resolve(stream, &l->stream);
 }
 
 CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, unsigned int gz,
@@ -223,6 +270,29 @@ CUresult cuLaunchKernel(CUfunction function, unsigned int gx, unsigned int gy, u
 	return result ? result : submit(&l);
 }
 
+static struct launch of_config(const CUlaunchConfig *config)
+{
+	return (struct launch){ .grid = { config->gridDimX, config->gridDimY, config->gridDimZ },
+				.block = { config->blockDimX, config->blockDimY, config->blockDimZ },
+				.shared = config->sharedMemBytes };
+}
+
+CUresult vc_launch_describe(CUfunction function, const CUlaunchConfig *config, void **params, void **extra,
+			    void **body, uint32_t *bytes)
+{
+	CUlaunchAttribute attributes[VGPU_MAX_LAUNCH_ATTRS];
+	struct launch l = of_config(config);
+	CUresult result = find_function(function, &l);
+
+	if (!result)
+		result = check_shape(&l);
+	if (!result)
+		result = check_attributes(config->attrs, config->numAttrs, &l, attributes);
+	if (!result)
+		result = check_params(&l, params, extra);
+	return result ? result : describe(&l, body, bytes);
+}
+
 CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **params, void **extra)
 {
 	CUlaunchAttribute attributes[VGPU_MAX_LAUNCH_ATTRS];
@@ -231,9 +301,7 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, voi
 
 	if (!config || (config->numAttrs && !config->attrs))
 		return vc_ready() ? vc_ready() : CUDA_ERROR_INVALID_VALUE;
-	l = (struct launch){ .grid = { config->gridDimX, config->gridDimY, config->gridDimZ },
-			     .block = { config->blockDimX, config->blockDimY, config->blockDimZ },
-			     .shared = config->sharedMemBytes };
+	l = of_config(config);
 	result = prepare(function, config->hStream, &l);
 	if (!result)
 		result = check_shape(&l);

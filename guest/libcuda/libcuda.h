@@ -129,9 +129,12 @@ int vc_contexts_init(void);
 extern struct vc_stream vc_legacy_stream;
 CUresult vc_streams_init(void);
 
+// The stream of a call that gives it work or waits for it: as below, and the legacy stream is refused while a
+// blocking stream captures.
+CUresult vc_stream_resolve(CUstream stream, struct vc_stream **ret);
 // The stream that a program's value names: NULL is the legacy one or, in per-thread forms, the thread's own.
 // CUDA_ERROR_INVALID_HANDLE; OUT_OF_MEMORY when the thread's own cannot be made.
-CUresult vc_stream_resolve(CUstream stream, struct vc_stream **ret);
+CUresult vc_stream_resolve_any(CUstream stream, struct vc_stream **ret);
 
 // To be called after each record of GPU work pushed to the stream; returns its number in the stream.
 uint64_t vc_stream_submitted(struct vc_stream *stream);
@@ -182,6 +185,9 @@ struct vc_jit {
 };
 CUresult vc_module_load(struct vc_context *owner, const void *image, const struct vc_jit *jit,
 			struct vc_module **ret);
+// Sends bytes into a new blob of the executor; *ret is the guest's object for it, freed by the caller when
+// the executor has taken it (module.c).
+CUresult vc_blob_send(const void *data, size_t bytes, struct vc_object **ret);
 // A module that a link made of the same bytes, NULL if there is none; a module that is about to go
 // (linker.c).
 struct vc_module *vc_linked_take(const void *image, size_t bytes);
@@ -223,6 +229,55 @@ struct vc_copy {
 CUresult vc_copy_submit(struct vc_stream *stream, const struct vc_copy *copy, int sync);
 // Writes a few bytes, taken at once, to memory that the GPU reaches.
 CUresult vc_write_submit(struct vc_stream *stream, uint64_t dst, const void *from, uint32_t bytes);
+
+// What such a copy is as a record, for a stream to be named: both sides must be memory that the GPU reaches.
+struct record_copy;
+CUresult vc_copy_describe(const struct vc_copy *copy, struct record_copy *ret);
+CUresult vc_copy_of_3d(const CUDA_MEMCPY3D *c, struct vc_copy *ret);
+struct record_set;
+CUresult vc_set_describe(CUdeviceptr dst, uint64_t pitch, uint32_t value, uint32_t element, uint64_t width,
+			 uint64_t height, struct record_set *ret);
+
+// A launch as a record with its tail (*body is the caller's, malloc), for a stream to be named (launch.c).
+CUresult vc_launch_describe(CUfunction function, const CUlaunchConfig *config, void **params, void **extra,
+			    void **body, uint32_t *bytes);
+
+// ---- capture (capture.c)
+
+extern _Atomic uint32_t vc_captures_blocking; // blocking streams that capture
+extern _Atomic uint32_t vc_captures_strict;   // captures that forbid unsafe calls to some threads
+
+static inline int vc_stream_captures(const struct vc_stream *s)
+{
+	return atomic_load_explicit(&s->capture, memory_order_relaxed) != NULL;
+}
+
+// Why the call is refused (the capture is invalid then): something went to the legacy stream; a call that is
+// unsafe meanwhile, like an allocation; waiting for a stream that captures (NULL: for all streams).
+CUresult vc_capture_forbids_legacy(void);
+CUresult vc_capture_forbids_unsafe(void);
+CUresult vc_capture_forbids_wait(struct vc_stream *s);
+int vc_capture_any(void);
+
+static inline CUresult vc_capture_unsafe(void)
+{
+	return VC_LIKELY(!atomic_load_explicit(&vc_captures_strict, memory_order_relaxed))
+		   ? CUDA_SUCCESS
+		   : vc_capture_forbids_unsafe();
+}
+
+CUresult vc_capture_event_record(struct vc_stream *s, struct vc_event *e);
+CUresult vc_capture_event_wait(struct vc_stream *s, struct vc_event *e);
+void vc_capture_event_gone(struct vc_event *e);
+void vc_capture_stream_gone(struct vc_stream *s);
+
+// The event of this handle was recorded in the stream as its record number `position` (event.c).
+void vc_event_recorded(uint64_t event, struct vc_stream *s, uint64_t position);
+
+// A function that is due when the slot `before` holds value; `after` gets it then (hostfunc.c). The thread
+// must have been started.
+CUresult vc_host_start(void);
+void vc_host_job(CUhostFn fn, void *user, uint32_t before, uint32_t after, uint64_t value);
 
 // ---- the device (device.c)
 

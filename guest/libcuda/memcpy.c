@@ -124,10 +124,22 @@ static CUresult end_address(const struct end *e, const struct vc_copy *box, uint
 	return CUDA_SUCCESS;
 }
 
+static CUresult copy_of(const struct end *dst, const struct end *src, uint64_t width, uint64_t height,
+			uint64_t depth, struct vc_copy *copy)
+{
+	CUresult result;
+
+	*copy = (struct vc_copy){ .width = width, .height = height, .depth = depth };
+	result = end_address(dst, copy, &copy->dst, &copy->dst_pitch, &copy->dst_slice, &copy->dst_side);
+	return result
+		   ? result
+		   : end_address(src, copy, &copy->src, &copy->src_pitch, &copy->src_slice, &copy->src_side);
+}
+
 static CUresult boxed(CUstream stream, const struct end *dst, const struct end *src, uint64_t width,
 		      uint64_t height, uint64_t depth, int sync)
 {
-	struct vc_copy copy = { .width = width, .height = height, .depth = depth };
+	struct vc_copy copy;
 	struct vc_context *ctx;
 	struct vc_stream *s;
 	CUresult result = vc_enter_report(&ctx);
@@ -136,9 +148,7 @@ static CUresult boxed(CUstream stream, const struct end *dst, const struct end *
 		result = vc_stream_resolve(stream, &s);
 	if (result || !width || !height || !depth)
 		return result;
-	result = end_address(dst, &copy, &copy.dst, &copy.dst_pitch, &copy.dst_slice, &copy.dst_side);
-	if (!result)
-		result = end_address(src, &copy, &copy.src, &copy.src_pitch, &copy.src_slice, &copy.src_side);
+	result = copy_of(dst, src, width, height, depth, &copy);
 	return result ? result : vc_copy_submit(s, &copy, sync);
 }
 
@@ -180,28 +190,43 @@ CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *copy, CUstream stream)
 	return copy_2d(copy, stream, 0);
 }
 
+static void ends_of(const CUDA_MEMCPY3D *c, struct end *dst, struct end *src)
+{
+	*dst = (struct end){ .type = c->dstMemoryType,
+			     .host = (uintptr_t)c->dstHost,
+			     .device = c->dstDevice,
+			     .x = c->dstXInBytes,
+			     .y = c->dstY,
+			     .z = c->dstZ,
+			     .pitch = c->dstPitch,
+			     .height = c->dstHeight };
+	*src = (struct end){ .type = c->srcMemoryType,
+			     .host = (uintptr_t)c->srcHost,
+			     .device = c->srcDevice,
+			     .x = c->srcXInBytes,
+			     .y = c->srcY,
+			     .z = c->srcZ,
+			     .pitch = c->srcPitch,
+			     .height = c->srcHeight };
+}
+
+CUresult vc_copy_of_3d(const CUDA_MEMCPY3D *c, struct vc_copy *ret)
+{
+	struct end dst, src;
+
+	if (c->srcLOD || c->dstLOD)
+		return CUDA_ERROR_INVALID_VALUE;
+	ends_of(c, &dst, &src);
+	return copy_of(&dst, &src, c->WidthInBytes, c->Height, c->Depth, ret);
+}
+
 static CUresult copy_3d(const CUDA_MEMCPY3D *c, CUstream stream, int sync)
 {
 	struct end dst, src;
 
 	if (!c || c->srcLOD || c->dstLOD)
 		return CUDA_ERROR_INVALID_VALUE;
-	dst = (struct end){ .type = c->dstMemoryType,
-			    .host = (uintptr_t)c->dstHost,
-			    .device = c->dstDevice,
-			    .x = c->dstXInBytes,
-			    .y = c->dstY,
-			    .z = c->dstZ,
-			    .pitch = c->dstPitch,
-			    .height = c->dstHeight };
-	src = (struct end){ .type = c->srcMemoryType,
-			    .host = (uintptr_t)c->srcHost,
-			    .device = c->srcDevice,
-			    .x = c->srcXInBytes,
-			    .y = c->srcY,
-			    .z = c->srcZ,
-			    .pitch = c->srcPitch,
-			    .height = c->srcHeight };
+	ends_of(c, &dst, &src);
 	return boxed(stream, &dst, &src, c->WidthInBytes, c->Height, c->Depth, sync);
 }
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Device memory: allocation, release, what there is of it. Addresses are the executor's; the ranges are known
 // here, so that a bad one is refused at once. Runs in the guest program.
+#include <stdlib.h>
+
 #include "guest/client/calls_gen.h"
+#include "guest/libcuda/graph.h"
 #include "guest/libcuda/hostmem.h"
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
@@ -55,6 +58,8 @@ CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes)
 	struct vc_context *ctx;
 	CUresult result = vc_enter_report(&ctx);
 
+	if (!result)
+		result = vc_capture_unsafe();
 	if (result)
 		return result;
 	return ptr && bytes ? allocate(ctx, bytes, ptr) : CUDA_ERROR_INVALID_VALUE;
@@ -96,6 +101,38 @@ CUresult cuMemFree_v2(CUdeviceptr ptr)
 	return CUDA_SUCCESS;
 }
 
+// A captured allocation has its memory, and its address, at once; it lives as long as the graph.
+static CUresult capture_alloc(struct vc_stream *s, struct vc_context *ctx, size_t bytes, CUdeviceptr *ptr)
+{
+	struct vc_what what = { .type = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+				.memory = calloc(1, sizeof(*what.memory)) };
+	CUresult result = what.memory ? allocate(ctx, bytes, ptr) : CUDA_ERROR_OUT_OF_MEMORY;
+
+	if (result) {
+		free(what.memory);
+		return result;
+	}
+	*what.memory = (struct vc_graph_memory){ .references = 1, .address = *ptr, .bytes = bytes };
+	return vc_capture_add(s, &what);
+}
+
+static CUresult capture_free(struct vc_stream *s, CUdeviceptr ptr)
+{
+	struct vc_what what = { .type = CU_GRAPH_NODE_TYPE_MEM_FREE, .address = ptr };
+	struct vc_graph *g;
+	struct vc_gnode *node;
+	int known = 0;
+
+	pthread_mutex_lock(&vc_graph_lock);
+	g = vc_capture_graph(s);
+	if (g)
+		TAILQ_FOREACH (node, &g->nodes, next)
+			if (node->what.memory && node->what.memory->address == ptr)
+				known = node->what.memory->freed_in_graph = 1;
+	pthread_mutex_unlock(&vc_graph_lock);
+	return known ? vc_capture_add(s, &what) : CUDA_ERROR_INVALID_VALUE;
+}
+
 // In stream order this allocation is ready before anything that follows: it is ready when the call returns.
 CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream)
 {
@@ -107,7 +144,9 @@ CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream)
 		result = vc_stream_resolve(stream, &s);
 	if (result)
 		return result;
-	return ptr && bytes ? allocate(ctx, bytes, ptr) : CUDA_ERROR_INVALID_VALUE;
+	if (!ptr || !bytes)
+		return CUDA_ERROR_INVALID_VALUE;
+	return vc_stream_captures(s) ? capture_alloc(s, ctx, bytes, ptr) : allocate(ctx, bytes, ptr);
 }
 
 // The executor waits for work in flight before it frees, so whatever uses the memory in the stream is done.
@@ -119,6 +158,8 @@ CUresult cuMemFreeAsync(CUdeviceptr ptr, CUstream stream)
 
 	if (!result)
 		result = vc_stream_resolve(stream, &s);
+	if (!result && vc_stream_captures(s))
+		return capture_free(s, ptr);
 	return result ? result : cuMemFree_v2(ptr);
 }
 

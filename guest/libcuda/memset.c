@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fills: one record each, of 1, 2 or 4 byte elements in rows. Runs in the guest program.
+#include <stdlib.h>
+#include <string.h>
+
 #include "guest/client/calls_gen.h"
+#include "guest/libcuda/graph.h"
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
 
@@ -21,38 +25,71 @@ static uint64_t extent(const struct fill *f)
 	return f->height > 1 && f->pitch < row ? 0 : sum;
 }
 
+// The fill as a record, for a stream to be named.
+static CUresult describe(const struct fill *f, struct record_set *ret)
+{
+	struct vc_range range;
+	uint64_t bytes = extent(f);
+
+	if (!bytes || f->dst % f->element || (f->height > 1 && f->pitch % f->element) ||
+	    vc_range_find(f->dst, &range) || range.bytes - (f->dst - range.base) < bytes)
+		return CUDA_ERROR_INVALID_VALUE;
+	*ret = (struct record_set){ .stream = STREAM_LEGACY,
+				    .dst = f->dst,
+				    .width = f->width,
+				    .height = f->height,
+				    .pitch = f->pitch,
+				    .value = f->value,
+				    .element = f->element,
+				    .dst_space = vc_range_is_device(&range) ? MEMORY_SPACE_DEVICE
+									    : MEMORY_SPACE_HOST };
+	return CUDA_SUCCESS;
+}
+
+CUresult vc_set_describe(CUdeviceptr dst, uint64_t pitch, uint32_t value, uint32_t element, uint64_t width,
+			 uint64_t height, struct record_set *ret)
+{
+	struct fill f = { dst, pitch, width, height, value, element };
+
+	return width && height ? describe(&f, ret) : CUDA_ERROR_INVALID_VALUE;
+}
+
+static CUresult capture(struct vc_stream *s, const struct record_set *record)
+{
+	struct vc_what what = { .type = CU_GRAPH_NODE_TYPE_MEMSET,
+				.opcode = OPCODE_SET,
+				.bytes = sizeof(*record),
+				.body = malloc(sizeof(*record)) };
+
+	if (!what.body)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	memcpy(what.body, record, sizeof(*record));
+	return vc_capture_add(s, &what);
+}
+
 static CUresult submit(const struct fill *f, CUstream stream, int sync)
 {
 	struct record_set record;
-	struct vc_range range;
 	struct vc_context *ctx;
 	struct vc_stream *s;
-	uint64_t bytes;
 	CUresult result = vc_enter_report(&ctx);
 
 	if (!result)
 		result = vc_stream_resolve(stream, &s);
 	if (result || !f->width || !f->height)
 		return result;
-	bytes = extent(f);
-	if (!bytes || f->dst % f->element || (f->height > 1 && f->pitch % f->element) ||
-	    vc_range_find(f->dst, &range) || range.bytes - (f->dst - range.base) < bytes)
-		return CUDA_ERROR_INVALID_VALUE;
-	record = (struct record_set){ .stream = s->handle,
-				      .dst = f->dst,
-				      .width = f->width,
-				      .height = f->height,
-				      .pitch = f->pitch,
-				      .value = f->value,
-				      .element = f->element,
-				      .dst_space = vc_range_is_device(&range) ? MEMORY_SPACE_DEVICE
-									      : MEMORY_SPACE_HOST };
+	result = describe(f, &record);
+	if (result)
+		return result;
+	if (!VC_LIKELY(!vc_stream_captures(s)))
+		return capture(s, &record);
+	record.stream = s->handle;
 	result = (CUresult)vgpu_push_set(vc_client, &record);
 	if (result)
 		return result;
 	vc_stream_submitted(s);
 	// Device memory is filled asynchronously even by the synchronous calls.
-	return sync && !vc_range_is_device(&range) ? vc_stream_wait(s) : CUDA_SUCCESS;
+	return sync && record.dst_space == MEMORY_SPACE_HOST ? vc_stream_wait(s) : CUDA_SUCCESS;
 }
 
 static struct fill row(CUdeviceptr dst, uint32_t value, uint32_t element, size_t count)

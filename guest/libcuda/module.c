@@ -130,7 +130,7 @@ static CUresult load_blob(uint64_t module, uint64_t blob, const struct vc_jit *j
 	return result;
 }
 
-static CUresult load_locked(uint64_t module, const void *image, size_t bytes, const struct vc_jit *jit)
+CUresult vc_blob_send(const void *data, size_t bytes, struct vc_object **ret)
 {
 	struct record_blob_create create = { .size = bytes };
 	struct vc_object *blob = vc_object_new(VC_BLOB);
@@ -141,15 +141,28 @@ static CUresult load_locked(uint64_t module, const void *image, size_t bytes, co
 	create.blob = vc_object_handle(VC_BLOB, blob);
 	result = (CUresult)vgpu_call_blob_create(vc_client, &create);
 	if (!result) {
-		result = send_image(create.blob, image, bytes);
-		if (!result) {
-			result = load_blob(module, create.blob, jit);
-		} else {
+		result = send_image(create.blob, data, bytes);
+		if (result) {
 			struct record_blob_destroy destroy = { .blob = create.blob };
 
 			vgpu_push_blob_destroy(vc_client, &destroy);
 		}
 	}
+	if (result)
+		vc_object_free(VC_BLOB, blob);
+	else
+		*ret = blob;
+	return result;
+}
+
+static CUresult load_locked(uint64_t module, const void *image, size_t bytes, const struct vc_jit *jit)
+{
+	struct vc_object *blob;
+	CUresult result = vc_blob_send(image, bytes, &blob);
+
+	if (result)
+		return result;
+	result = load_blob(module, vc_object_handle(VC_BLOB, blob), jit);
 	vc_object_free(VC_BLOB, blob);
 	return result;
 }

@@ -46,6 +46,7 @@ struct vc_stream {
 	pthread_mutex_t lock;	    // order of this stream's fences
 	struct vc_fence fence;
 	struct vc_fence host; // host functions: the stream goes on when its slot has the value
+	struct vc_stream_capture *_Atomic capture; // NULL: work goes to the GPU (capture.c)
 };
 
 struct vc_event {
@@ -59,6 +60,7 @@ struct vc_event {
 	_Atomic uint64_t stream_handle, position;
 	pthread_mutex_t lock;
 	struct vc_fence fence;
+	struct vc_event_capture *captured; // recorded in a capture last (capture.c)
 };
 
 struct vc_function;

@@ -78,6 +78,7 @@ static CUresult stream_new(struct vc_context *ctx, uint32_t flags, int32_t prior
 		s->priority = priority;
 		s->id = atomic_fetch_add(&next_id, 1);
 		s->internal = 0;
+		atomic_store(&s->capture, NULL);
 		atomic_store(&s->submitted, 0);
 		atomic_store(&s->covered, 0);
 		record = (struct record_stream_create){ .stream = s->handle,
@@ -112,6 +113,16 @@ static CUresult thread_stream(struct vc_stream **ret)
 }
 
 CUresult vc_stream_resolve(CUstream stream, struct vc_stream **ret)
+{
+	CUresult result = vc_stream_resolve_any(stream, ret);
+
+	if (!VC_LIKELY(*ret != &vc_legacy_stream) && !result &&
+	    atomic_load_explicit(&vc_captures_blocking, memory_order_relaxed))
+		return vc_capture_forbids_legacy();
+	return result;
+}
+
+CUresult vc_stream_resolve_any(CUstream stream, struct vc_stream **ret)
 {
 	uint64_t handle = (uint64_t)(uintptr_t)stream;
 
@@ -254,6 +265,8 @@ void vc_stream_destroy(struct vc_stream *s)
 
 	if (!vc_object_claim(s, s->handle))
 		return;
+	if (vc_stream_captures(s))
+		vc_capture_stream_gone(s);
 	vgpu_push_stream_destroy(vc_client, &record);
 	vc_object_free(VC_STREAM, s);
 }
@@ -296,13 +309,21 @@ CUresult cuStreamCreate(CUstream *stream, unsigned int flags)
 	return cuStreamCreateWithPriority(stream, flags, 0);
 }
 
-// A context and a stream of the program's; reporting errors of earlier work or not.
 static CUresult enter_stream(CUstream stream, struct vc_stream **ret)
 {
 	struct vc_context *ctx;
 	CUresult result = vc_enter(&ctx);
 
 	return result ? result : vc_stream_resolve(stream, ret);
+}
+
+// For questions that the stream's work has no part in.
+static CUresult enter_question(CUstream stream, struct vc_stream **ret)
+{
+	struct vc_context *ctx;
+	CUresult result = vc_enter(&ctx);
+
+	return result ? result : vc_stream_resolve_any(stream, ret);
 }
 
 CUresult cuStreamDestroy_v2(CUstream stream)
@@ -325,6 +346,8 @@ CUresult cuStreamSynchronize(CUstream stream)
 	struct vc_stream *s;
 	CUresult result = enter_stream(stream, &s);
 
+	if (!result && vc_stream_captures(s))
+		result = vc_capture_forbids_wait(s);
 	return result ? result : vc_stream_wait(s);
 }
 
@@ -334,6 +357,8 @@ CUresult cuStreamQuery(CUstream stream)
 	CUresult result = enter_stream(stream, &s);
 	uint64_t value;
 
+	if (!result && vc_stream_captures(s))
+		result = vc_capture_forbids_wait(s);
 	if (!result)
 		result = vc_stream_fence(s, &value);
 	if (result)
@@ -354,7 +379,7 @@ CUresult cuStreamQuery(CUstream stream)
 CUresult cuStreamGetFlags(CUstream stream, unsigned int *flags)
 {
 	struct vc_stream *s;
-	CUresult result = enter_stream(stream, &s);
+	CUresult result = enter_question(stream, &s);
 
 	if (result)
 		return result;
@@ -367,7 +392,7 @@ CUresult cuStreamGetFlags(CUstream stream, unsigned int *flags)
 CUresult cuStreamGetPriority(CUstream stream, int *priority)
 {
 	struct vc_stream *s;
-	CUresult result = enter_stream(stream, &s);
+	CUresult result = enter_question(stream, &s);
 
 	if (result)
 		return result;
@@ -380,7 +405,7 @@ CUresult cuStreamGetPriority(CUstream stream, int *priority)
 CUresult cuStreamGetId(CUstream stream, unsigned long long *id)
 {
 	struct vc_stream *s;
-	CUresult result = enter_stream(stream, &s);
+	CUresult result = enter_question(stream, &s);
 
 	if (result)
 		return result;
@@ -393,7 +418,7 @@ CUresult cuStreamGetId(CUstream stream, unsigned long long *id)
 CUresult cuStreamGetCtx(CUstream stream, CUcontext *ret)
 {
 	struct vc_stream *s;
-	CUresult result = enter_stream(stream, &s);
+	CUresult result = enter_question(stream, &s);
 
 	if (result)
 		return result;
@@ -406,40 +431,12 @@ CUresult cuStreamGetCtx(CUstream stream, CUcontext *ret)
 CUresult cuStreamGetDevice(CUstream stream, CUdevice *device)
 {
 	struct vc_stream *s;
-	CUresult result = enter_stream(stream, &s);
+	CUresult result = enter_question(stream, &s);
 
 	if (result)
 		return result;
 	if (!device)
 		return CUDA_ERROR_INVALID_VALUE;
 	*device = 0;
-	return CUDA_SUCCESS;
-}
-
-// Nothing can capture here yet (cuStreamBeginCapture is not supported), so no stream does.
-CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
-{
-	struct vc_stream *s;
-	CUresult result = enter_stream(stream, &s);
-
-	if (result)
-		return result;
-	if (!status)
-		return CUDA_ERROR_INVALID_VALUE;
-	*status = CU_STREAM_CAPTURE_STATUS_NONE;
-	return CUDA_SUCCESS;
-}
-
-CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
-{
-	CUresult result = vc_ready();
-	int old = vc_thread.capture_mode;
-
-	if (result)
-		return result;
-	if (!mode || *mode < 0 || *mode > 2)
-		return CUDA_ERROR_INVALID_VALUE;
-	vc_thread.capture_mode = *mode;
-	*mode = old;
 	return CUDA_SUCCESS;
 }

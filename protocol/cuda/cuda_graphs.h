@@ -119,7 +119,8 @@ typedef struct CUDA_CHILD_GRAPH_NODE_PARAMS_st {
 	int ownership;
 } CUDA_CHILD_GRAPH_NODE_PARAMS;
 
-// 120 bytes: pool properties (location of the memory at 8, its type first), access descriptions, size, address.
+// 120 bytes: pool properties (location of the memory at 8, its type first), access descriptions, size,
+// address.
 typedef struct CUDA_MEM_ALLOC_NODE_PARAMS_st {
 	struct {
 		int allocType, handleTypes, locationType, locationId;

@@ -63,17 +63,18 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(launch_kernel_ex, "cuLaunchKernelEx", cuLaunchKernelEx_fn, false)                           \
 	ENTRY(launch_cooperative, "cuLaunchCooperativeKernel", cuLaunchCooperativeKernel_fn, false)       \
 	ENTRY(launch_host_func, "cuLaunchHostFunc", cuLaunchHostFunc_fn, true)                            \
-	ENTRY(begin_capture, "cuStreamBeginCapture_v2", cuStreamBeginCapture_v2_fn, false) \
-	ENTRY(end_capture, "cuStreamEndCapture", cuStreamEndCapture_fn, false) \
-	ENTRY(capture_info, "cuStreamGetCaptureInfo_v2", cuStreamGetCaptureInfo_v2_fn, false) \
-	ENTRY(capture_depend, "cuStreamUpdateCaptureDependencies", cuStreamUpdateCaptureDependencies_fn, false) \
-	ENTRY(graph_instantiate, "cuGraphInstantiateWithFlags", cuGraphInstantiateWithFlags_fn, false) \
-	ENTRY(graph_update, "cuGraphExecUpdate_v2", cuGraphExecUpdate_v2_fn, false) \
-	ENTRY(graph_launch, "cuGraphLaunch", cuGraphLaunch_fn, false) \
-	ENTRY(graph_upload, "cuGraphUpload", cuGraphUpload_fn, false) \
-	ENTRY(graph_exec_destroy, "cuGraphExecDestroy", cuGraphExecDestroy_fn, false) \
-	ENTRY(graph_destroy, "cuGraphDestroy", cuGraphDestroy_fn, false) \
-	ENTRY(graph_add_empty, "cuGraphAddEmptyNode", cuGraphAddEmptyNode_fn, false) \
+	ENTRY(begin_capture, "cuStreamBeginCapture_v2", cuStreamBeginCapture_v2_fn, false)                \
+	ENTRY(end_capture, "cuStreamEndCapture", cuStreamEndCapture_fn, false)                            \
+	ENTRY(capture_info, "cuStreamGetCaptureInfo_v2", cuStreamGetCaptureInfo_v2_fn, false)             \
+	ENTRY(capture_depend, "cuStreamUpdateCaptureDependencies", cuStreamUpdateCaptureDependencies_fn,  \
+	      false)                                                                                      \
+	ENTRY(graph_instantiate, "cuGraphInstantiateWithFlags", cuGraphInstantiateWithFlags_fn, false)    \
+	ENTRY(graph_update, "cuGraphExecUpdate_v2", cuGraphExecUpdate_v2_fn, false)                       \
+	ENTRY(graph_launch, "cuGraphLaunch", cuGraphLaunch_fn, false)                                     \
+	ENTRY(graph_upload, "cuGraphUpload", cuGraphUpload_fn, false)                                     \
+	ENTRY(graph_exec_destroy, "cuGraphExecDestroy", cuGraphExecDestroy_fn, false)                     \
+	ENTRY(graph_destroy, "cuGraphDestroy", cuGraphDestroy_fn, false)                                  \
+	ENTRY(graph_add_empty, "cuGraphAddEmptyNode", cuGraphAddEmptyNode_fn, false)                      \
 	ENTRY(mem_get_info, "cuMemGetInfo_v2", cuMemGetInfo_v2_fn, true)                                  \
 	ENTRY(mem_alloc, "cuMemAlloc_v2", cuMemAlloc_v2_fn, true)                                         \
 	ENTRY(mem_free, "cuMemFree_v2", cuMemFree_v2_fn, true)                                            \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Graphs of the cuda backend. Executor process, loop thread. The driver makes the nodes itself, by capture of a
-// stream of ours: so a launch in a graph is made by the same code as any other. Before each node the stream is
-// told what it stands behind, and afterwards asked which node came out.
+// Graphs of the cuda backend. Executor process, loop thread. The driver makes the nodes itself, by capture of
+// a stream of ours: so a launch in a graph is made by the same code as any other. Before each node the stream
+// is told what it stands behind, and afterwards asked which node came out.
 #include "executor/backends/cuda/cuda_backend.h"
 
 #include <stdlib.h>
@@ -34,8 +34,7 @@ int cuda_graph_begin(struct backend *b, uint32_t n_nodes, struct backend_stream 
 	if (!c->stream)
 		result = cuda_stream_create(b, CU_STREAM_NON_BLOCKING, 0, &c->stream);
 	if (!result)
-		result = cuda_result(
-		    b, b->cu.begin_capture(c->stream->cu, CU_STREAM_CAPTURE_MODE_RELAXED));
+		result = cuda_result(b, b->cu.begin_capture(c->stream->cu, CU_STREAM_CAPTURE_MODE_RELAXED));
 	c->active = !result;
 	*ret = c->stream;
 	return result;
