@@ -156,9 +156,21 @@ int32_t hostmem_unregister(struct hostmem *h, uint64_t address)
 
 bool hostmem_contains(const struct hostmem *h, uint64_t address, uint64_t bytes)
 {
-	const struct host_range *r = range_below(h, address);
+	struct host_range *r = range_below(h, address);
 
-	return r && address - r->address <= r->size && bytes <= r->size - (address - r->address);
+	if (!r || address - r->address > r->size)
+		return false;
+	// The program's memory may be registered in neighbouring pieces: two of its ranges share a page.
+	while (bytes > r->size - (address - r->address)) {
+		uint64_t end = r->address + r->size;
+
+		bytes -= end - address;
+		address = end;
+		r = RB_NEXT(host_ranges, &h->ranges, r);
+		if (!r || r->address != end)
+			return false;
+	}
+	return true;
 }
 
 void hostmem_clear(struct hostmem *h)
