@@ -30,6 +30,18 @@ def test_fault_is_told_and_stays(backend, kind):
     check(stack.run_program(backend, "fault", kind))
 
 
+@pytest.mark.parametrize("level", ["off", "debug", "trace"])
+def test_results_in_the_log(backend, level):
+    result = stack.run_program(backend, "result_log", env={"VGPU_LOG": level})
+    check(result)
+    if backend == "native":
+        return
+    lines = [line.partition("]: ")[2] for line in result.err.splitlines() if line.startswith("libcuda[")]
+    assert lines.count("cuMemAlloc_v2: 1 CUDA_ERROR_INVALID_VALUE") == {"off": 0, "debug": 1, "trace": 3}[level], result.told()
+    assert lines.count("cuEventRecord_ptsz: 400 CUDA_ERROR_INVALID_HANDLE") == (level != "off"), result.told()
+    assert lines.count("cuDeviceGetCount: 0 CUDA_SUCCESS") == (level == "trace"), result.told()
+
+
 def test_memory_quota(backend):
     if backend == "native":
         pytest.skip("native: no quota")
