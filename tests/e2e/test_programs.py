@@ -30,6 +30,21 @@ def test_fault_is_told_and_stays(backend, kind):
     check(stack.run_program(backend, "fault", kind))
 
 
+def check_prints(result):
+    """What kernels print comes between the lines of the program that surround the wait."""
+    check(result)
+    lines = [line for line in result.out.splitlines() if line.startswith(("before", "kernel", "after"))]
+    want = []
+    for step, name in enumerate(["context", "stream", "event", "copy", "module"]):
+        want += [f"before {name}", f"kernel {step} thread 0", f"after {name}"]
+    want += ["before many", *(f"kernel {i} thread 0" for i in range(2000)), "after many"]
+    assert lines == want, result.told()
+
+
+def test_kernels_print(backend):
+    check_prints(stack.run_program(backend, "prints"))
+
+
 @pytest.mark.parametrize("level", ["off", "debug", "trace"])
 def test_results_in_the_log(backend, level):
     result = stack.run_program(backend, "result_log", env={"VGPU_LOG": level})
