@@ -189,7 +189,8 @@ struct backend_ops {
 	int (*mem_alloc)(struct backend *, uint64_t size, uint64_t *ret_address);
 	int (*mem_free)(struct backend *, uint64_t address);
 
-	// Hands the text of kernels that are done to env.print. May be NULL: the backend prints when kernels do.
+	// Hands the text of kernels that are done to env.print. May be NULL: the backend prints when kernels
+	// do.
 	void (*print_flush)(struct backend *);
 };
 

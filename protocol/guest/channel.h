@@ -56,8 +56,8 @@ struct channel_header {
 	// (exchanges it with 0) at the next call that may report it.
 	_Atomic uint32_t sticky_error;
 	_Atomic uint32_t deferred_error;
-	// Text of kernels: enum channel_print bits, set by the executor. While one is set, the guest asks with
-	// print_take after each wait.
+	// Text of kernels: enum channel_print bits, set by the executor. While one is set, the guest asks
+	// with print_take after each wait.
 	_Atomic uint32_t print;
 	uint8_t reserved5[52];
 };

@@ -54,7 +54,7 @@ struct backend {
 	unsigned since_probe;
 	const char *printed;   // what was written to stdout since it was taken last
 	CUstream print_stream; // always idle; NULL until it is needed
-	atomic_bool closing; // ends host functions that wait
+	atomic_bool closing;   // ends host functions that wait
 	struct cuda_mapping *mappings;
 	LIST_HEAD(, backend_stream) streams;
 	SLIST_HEAD(, cuda_stage) stages;
