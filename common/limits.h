@@ -57,6 +57,7 @@
 #define VGPU_MAX_JIT_LOG      VGPU_KIB(4)
 #define VGPU_MAX_WATCHES      VGPU_MAX_EVENTS
 #define VGPU_MAX_LOG_LINE     512 // bytes of tenant-caused text in one log line
+#define VGPU_MAX_PRINT_BYTES  VGPU_MIB(1)	  // kernels' text that waits for the guest
 #define VGPU_MAX_LAST_WORDS   VGPU_KIB(4)
 
 #endif

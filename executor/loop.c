@@ -191,8 +191,6 @@ static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, ui
 	if (x->gate.kick)
 		ring_kick(x);
 	reply_wake(x);
-	if (x->print.used)
-		print_discard(&x->print);
 	return taken || came;
 }
 

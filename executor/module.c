@@ -85,6 +85,7 @@ int32_t on_module_load(struct executor *x, const struct record_module_load *r, s
 	};
 	int32_t result = executor_ready(x);
 	struct module *m = NULL;
+	bool prints = x->ops->print_flush && print_in_image(blob->data, blob->size);
 
 	if (!result) {
 		m = calloc(1, sizeof(*m));
@@ -103,6 +104,8 @@ int32_t on_module_load(struct executor *x, const struct record_module_load *r, s
 		free(m);
 		return result;
 	}
+	if (prints)
+		atomic_fetch_or_explicit(&x->header->print, CHANNEL_PRINT_ASK, memory_order_release);
 	LIST_INIT(&m->functions);
 	SLIST_INIT(&m->globals);
 	*ret_module = m;

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text that kernels print. It belongs to the guest program, and no record carries it there yet: it is kept in
-// a bounded buffer, and print_take is the one place from which it goes on.
+// Text that kernels print. It belongs to the guest program, which takes it with print_take records after its
+// waits; until then it lies in a bounded buffer. Filled by any thread, emptied by the executor's loop.
 #ifndef VGPU_EXECUTOR_PRINT_H
 #define VGPU_EXECUTOR_PRINT_H
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define PRINT_BYTES 65536u
+#include "common/limits.h"
 
 struct print_buffer {
 	pthread_mutex_t lock;
-	_Atomic size_t used; // changed under the lock
-	uint64_t dropped;    // bytes that found no room, or that nobody took
-	char text[PRINT_BYTES];
+	_Atomic uint32_t *flags; // enum channel_print bits that the guest sees; may be NULL
+	size_t start, used;
+	uint64_t lost; // bytes that found no room since the last print_lost
+	char text[VGPU_MAX_PRINT_BYTES];
 };
 
-void print_init(struct print_buffer *p);
+void print_init(struct print_buffer *p, _Atomic uint32_t *flags);
 
 // A backend's thread has text (backend_env.print; opaque is the buffer). What does not fit is counted and
 // lost.
@@ -27,8 +29,11 @@ void print_put(void *opaque, const char *text, size_t length);
 // Moves up to room bytes out, oldest first; returns how many.
 size_t print_take(struct print_buffer *p, char *ret, size_t room);
 
-// Drops what is there, counted and said once at debug level. The loop calls it as long as nobody takes the
-// text.
-void print_discard(struct print_buffer *p);
+// How many bytes found no room since this was asked last.
+uint64_t print_lost(struct print_buffer *p);
+
+// Whether kernels of the image may print: it names the function that does, or is packed so that one cannot
+// see.
+bool print_in_image(const void *image, size_t bytes);
 
 #endif

@@ -192,7 +192,7 @@ int executor_init(struct executor *x, const struct backend_ops *ops, char *why, 
 	int r;
 
 	x->ops = ops;
-	print_init(&x->print);
+	print_init(&x->print, &x->header->print);
 	r = open_backend(x, why, why_bytes);
 	if (r < 0)
 		return r;

@@ -205,6 +205,10 @@ struct backend_ops {
 	// Only where mem_granularity is 0 (may be NULL otherwise); aligned to 256 bytes at least.
 	int (*mem_alloc)(struct backend *, uint64_t size, uint64_t *ret_address);
 	int (*mem_free)(struct backend *, uint64_t address);
+
+	// Hands the text of kernels that are done to env.print. May be NULL: the backend prints when kernels
+	// do.
+	void (*print_flush)(struct backend *);
 };
 
 // The module exports: const struct backend_ops *vgpu_backend(void);

@@ -34,6 +34,9 @@ int vgpu_client_lost(struct vgpu_client *c);
 // The context's sticky error as the executor reported it (CUresult), 0 if none. One load of shared memory.
 int vgpu_client_sticky(struct vgpu_client *c);
 
+// Whether kernels may have printed something that is to be taken (print_take). One load of shared memory.
+bool vgpu_client_printed(struct vgpu_client *c);
+
 // Takes the error of an asynchronous call that was refused on the host after it had returned; 0 if none.
 int vgpu_client_deferred(struct vgpu_client *c);
 

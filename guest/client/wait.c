@@ -48,6 +48,11 @@ int vgpu_client_sticky(struct vgpu_client *c)
 	return (int)atomic_load_explicit(&c->header->sticky_error, memory_order_relaxed);
 }
 
+bool vgpu_client_printed(struct vgpu_client *c)
+{
+	return atomic_load_explicit(&c->header->print, memory_order_acquire) != 0;
+}
+
 int vgpu_client_deferred(struct vgpu_client *c)
 {
 	if (!atomic_load_explicit(&c->header->deferred_error, memory_order_relaxed))

@@ -262,6 +262,7 @@ static CUresult to_pageable(struct vc_stream *s, const struct vc_copy *c, enum p
 	}
 	for (unsigned int i = 0; i < FETCHES; i++, turn = (turn + 1) % FETCHES)
 		result = fetch_finish(s, c, &fetches[turn], result);
+	vc_printed();
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 

@@ -231,6 +231,7 @@ CUresult cuEventSynchronize(CUevent event)
 	result = vc_fence_wait(&e->fence, value);
 	if (result) // the watch itself may have been refused: the next wait asks for another
 		atomic_store_explicit(&e->watched, 0, memory_order_release);
+	vc_printed();
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 

@@ -10,6 +10,7 @@
 
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/md2.h"
+#include "guest/libcuda/trace.h"
 
 #define REFUSALS 32 // tables whose refusal is remembered, to log each once
 
@@ -54,7 +55,7 @@ CUresult cuGetExportTable(const void **table, const CUuuid *id)
 
 CUresult export_load_wrapper(CUmodule *module, const void *wrapper)
 {
-	return cuModuleLoadFatBinary(module, wrapper);
+	return vc_trace("CUDART_INTERFACE module load", cuModuleLoadFatBinary(module, wrapper));
 }
 
 CUresult export_load_wrapper_jit(CUmodule *module, const void *wrapper, void *a, void *b, uint32_t c)
@@ -62,7 +63,7 @@ CUresult export_load_wrapper_jit(CUmodule *module, const void *wrapper, void *a,
 	(void)a;
 	(void)b;
 	(void)c;
-	return cuModuleLoadFatBinary(module, wrapper);
+	return vc_trace("CUDART_INTERFACE module load", cuModuleLoadFatBinary(module, wrapper));
 }
 
 CUresult export_load_fatbin_jit(const void *fatbin, CUmodule *module, void *a, void *b, uint32_t c)
@@ -70,7 +71,7 @@ CUresult export_load_fatbin_jit(const void *fatbin, CUmodule *module, void *a, v
 	(void)a;
 	(void)b;
 	(void)c;
-	return cuModuleLoadFatBinary(module, fatbin);
+	return vc_trace("CUDART_INTERFACE module load", cuModuleLoadFatBinary(module, fatbin));
 }
 
 CUresult export_primary_context(CUcontext *ctx, CUdevice device)

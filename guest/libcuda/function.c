@@ -18,8 +18,10 @@ void vc_function_free(struct vc_function *f)
 		return;
 	free(f->name);
 	free(f->params);
+	free(f->old_launch);
 	f->name = NULL;
 	f->params = NULL;
+	f->old_launch = NULL;
 	f->n_params = 0;
 	vc_object_free(VC_FUNCTION, f);
 }

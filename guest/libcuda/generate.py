@@ -3,7 +3,7 @@
 # Build-time generator of libcuda.so.1: reads symbols.yaml (what the driver exports), calls.yaml (what works
 # here), cuda_calls.def (signatures) and export_tables.yaml (the tables behind cuGetExportTable); writes the
 # linker version script, the cuGetProcAddress table, the functions that need no thought (not-supported answers,
-# old names, per-thread-stream forms), the export tables and the coverage page. The linker checks that table and code agree: a call that works but has no code is undefined, one that
+# old names, per-thread-stream forms), the forms that log their results, the export tables and the coverage page. The linker checks that table and code agree: a call that works but has no code is undefined, one that
 # has code but is not declared is defined twice.
 import argparse
 import re
@@ -72,6 +72,24 @@ STUBS = HEAD + '''// Calls that are known but not there yet: CUDA_ERROR_NOT_SUPP
 
 {% for s in stubs %}NOT_SUPPORTED({{ s }})
 {% endfor %}'''
+
+TRACE = HEAD + '''#include "guest/libcuda/trace.h"
+
+#include "guest/libcuda/libcuda.h"
+
+{% for w in wrappers %}VC_EXPORT CUresult {{ w.name }}({{ w.params }});
+{% endfor %}
+// The same calls with a look at their result; cuGetProcAddress hands them out when the log is on.
+{% for t in traced %}static CUresult traced_{{ t.name }}({{ t.params }})
+{
+	return vc_trace("{{ t.name }}", {{ t.name }}({{ t.args }}));
+}
+
+{% endfor %}const struct trace_entry trace_table[] = {
+{% for t in traced %}	{ (void *){{ t.name }}, (void *)traced_{{ t.name }} },
+{% endfor %}};
+const size_t trace_table_count = sizeof(trace_table) / sizeof(trace_table[0]);
+'''
 
 TABLES = HEAD + '''#include "guest/libcuda/export_tables.h"
 #include "guest/libcuda/log.h"
@@ -223,14 +241,18 @@ def main():
     parser.add_argument('--stubs')
     parser.add_argument('--coverage')
     parser.add_argument('--tables-out')
+    parser.add_argument('--trace')
     args = parser.parse_args()
     bases, symbols = read_bases(args.symbols)
     works, aliases = read_works(args.calls, set(symbols))
-    wrappers, alias_rows, stubs, rows = plan(symbols, works, aliases, read_signatures(args.signatures))
-    context = {'symbols': symbols, 'bases': bases, 'wrappers': wrappers, 'aliases': alias_rows, 'stubs': stubs,
+    signatures = read_signatures(args.signatures)
+    wrappers, alias_rows, stubs, rows = plan(symbols, works, aliases, signatures)
+    traced = wrappers + alias_rows + [{'name': s, 'params': signatures[s][0], 'args': signatures[s][1]} for s in works]
+    context = {'symbols': symbols, 'bases': bases, 'wrappers': wrappers, 'aliases': alias_rows, 'stubs': stubs, 'traced': traced,
                'rows': rows, 'tables': read_tables(args.export_tables), 'works': sum(r['state'] == 'works' for r in rows)}
     for path, template in ((args.map, MAP), (args.procaddr, PROCADDR), (args.calls_out, CALLS),
-                           (args.stubs, STUBS), (args.coverage, COVERAGE), (args.tables_out, TABLES)):
+                           (args.stubs, STUBS), (args.coverage, COVERAGE), (args.tables_out, TABLES),
+                           (args.trace, TRACE)):
         if path:
             with open(path, 'w') as out:
                 out.write(jinja2.Template(template, keep_trailing_newline=True).render(context))

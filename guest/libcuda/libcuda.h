@@ -165,6 +165,16 @@ void vc_memory_release(struct vc_context *ctx);
 // A slot for a fence that has none yet; the slot stays with it. CUDA_ERROR_OUT_OF_MEMORY.
 CUresult vc_fence_init(struct vc_fence *fence);
 
+// print.c: writes what kernels printed to stdout. For calls that have waited for the GPU, which look
+// themselves whether there may be any (vc_printed).
+void vc_print_take(void);
+
+static inline void vc_printed(void)
+{
+	if (__builtin_expect(vgpu_client_printed(vc_client), 0))
+		vc_print_take();
+}
+
 // Waits until the slot holds the value: 0, or the error that ended the wait before.
 CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value);
 

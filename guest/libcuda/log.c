@@ -16,18 +16,22 @@
 
 static _Atomic uint64_t unsupported_calls;
 
-static int log_enabled(void)
+int vc_log_level(void)
 {
-	static _Atomic int known; // 0 not looked up, 1 off, 2 on
+	static _Atomic int known; // 0 not looked up, else the level + 1
 	int k = atomic_load_explicit(&known, memory_order_relaxed);
 
 	if (!k) {
 		const char *level = getenv("VGPU_LOG");
 
-		k = level && strcmp(level, "debug") == 0 ? 2 : 1;
+		k = 1 + VC_LOG_OFF;
+		if (level && strcmp(level, "debug") == 0)
+			k = 1 + VC_LOG_DEBUG;
+		else if (level && strcmp(level, "trace") == 0)
+			k = 1 + VC_LOG_TRACE;
 		atomic_store_explicit(&known, k, memory_order_relaxed);
 	}
-	return k == 2;
+	return k - 1;
 }
 
 void vc_log(const char *format, ...)
@@ -37,7 +41,7 @@ void vc_log(const char *format, ...)
 	va_list args;
 	int head;
 
-	if (!log_enabled())
+	if (vc_log_level() == VC_LOG_OFF)
 		return;
 	head = snprintf(line, sizeof(line), "libcuda[%d]: ", (int)getpid());
 	va_start(args, format);
@@ -57,7 +61,8 @@ int vc_not_supported(struct vc_unsupported *call)
 {
 	CUresult state = vc_ready();
 
-	if (atomic_fetch_add_explicit(&call->count, 1, memory_order_relaxed) == 0)
+	if (atomic_fetch_add_explicit(&call->count, 1, memory_order_relaxed) == 0 ||
+	    vc_log_level() == VC_LOG_TRACE)
 		vc_log("%s is not supported yet", call->name);
 	atomic_fetch_add_explicit(&unsupported_calls, 1, memory_order_relaxed);
 	return state ? (int)state : CUDA_ERROR_NOT_SUPPORTED;

@@ -65,6 +65,7 @@ struct vc_event {
 
 struct vc_function;
 struct vc_kernel;
+struct vc_old_launch;
 
 struct vc_module {
 	struct vc_object object;
@@ -87,7 +88,8 @@ struct vc_function {
 	uint32_t param_bytes;
 	uint32_t attribute_valid; // bit i: attribute i has an answer
 	_Atomic int32_t attributes[CU_FUNC_ATTRIBUTE_COUNT];
-	_Atomic uint64_t occupancy; // last question and answer, packed; 0: none
+	_Atomic uint64_t occupancy;	  // last question and answer, packed; 0: none
+	struct vc_old_launch *old_launch; // oldlaunch.c; NULL: those calls were not used
 };
 
 struct vc_library {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "guest/libcuda/libcuda.h"
+#include "guest/libcuda/trace.h"
 
 static const struct proc_entry *find_entry(const char *name)
 {
@@ -56,7 +57,9 @@ static CUresult get_proc(const char *symbol, void **pfn, int version, uint64_t f
 		return CUDA_ERROR_INVALID_VALUE;
 	*pfn = proc_lookup(symbol, version, (flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) != 0,
 			   status);
-	if (!*pfn && *symbol)
+	if (*pfn)
+		*pfn = vc_traced(*pfn);
+	else if (*symbol)
 		vc_log("cuGetProcAddress: %s at %d: %s", symbol, version,
 		       *status == CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND ? "not found" : "version too low");
 	return CUDA_SUCCESS;

@@ -219,6 +219,7 @@ CUresult vc_stream_wait(struct vc_stream *s)
 
 	if (!result)
 		result = vc_stream_wait_value(s, value);
+	vc_printed();
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 
@@ -254,6 +255,7 @@ CUresult vc_streams_wait_all(struct vc_context *ctx)
 		wait_one(&vc_legacy_stream, &all);
 		vc_object_each(VC_STREAM, wait_one, &all);
 	}
+	vc_printed();
 	if (!all.result)
 		all.result = (CUresult)vgpu_client_deferred(vc_client);
 	return all.result;

@@ -56,7 +56,10 @@ struct channel_header {
 	// (exchanges it with 0) at the next call that may report it.
 	_Atomic uint32_t sticky_error;
 	_Atomic uint32_t deferred_error;
-	uint8_t reserved5[56];
+	// Text of kernels: enum channel_print bits, set by the executor. While one is set, the guest asks
+	// with print_take after each wait.
+	_Atomic uint32_t print;
+	uint8_t reserved5[52];
 };
 static_assert(sizeof(struct channel_header) == 384, "shared layout");
 static_assert(offsetof(struct channel_header, tail) == 64, "shared layout");
@@ -64,6 +67,13 @@ static_assert(offsetof(struct channel_header, head) == 128, "shared layout");
 static_assert(offsetof(struct channel_header, consumer_asleep) == 192, "shared layout");
 static_assert(offsetof(struct channel_header, guest_waiters) == 256, "shared layout");
 static_assert(offsetof(struct channel_header, sticky_error) == 320, "shared layout");
+
+enum channel_print {
+	CHANNEL_PRINT_WAITING = 1, // text is there
+	CHANNEL_PRINT_ASK = 2,	   // the backend learns of text only when it is asked; stays
+};
+
+#define CHANNEL_PRINT_BYTES 8000u // of one answer to print_take, at most
 
 #define RECORD_ALIGN 16u
 #define REPLY_NONE   0xffffu

@@ -8,7 +8,7 @@ import os
 
 import pytest
 import stack
-from test_programs import FAULTS, check
+from test_programs import FAULTS, check, check_prints
 
 pytestmark = pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="both layers run under the sanitizers by themselves")
 
@@ -43,3 +43,7 @@ def test_program(upper, program):
 @pytest.mark.parametrize("kind", FAULTS)
 def test_fault_is_told_and_stays(upper, kind):
     check(run(upper, "fault", kind))
+
+
+def test_kernels_print(upper):
+    check_prints(run(upper, "prints"))

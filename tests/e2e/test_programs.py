@@ -7,7 +7,7 @@ import stack
 
 PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "pinned_memory", "host_register",
             "copies", "copies_2d_3d", "fills", "stream_order", "per_thread_stream", "events_and_streams",
-            "host_functions", "modules", "module_enumeration", "launches", "function_attributes", "kernel_results", "nvcc_kernels", "threads",
+            "host_functions", "modules", "module_enumeration", "launches", "old_launch", "function_attributes", "kernel_results", "nvcc_kernels", "threads",
             "fork_and_exec", "stale_handles", "capture", "graphs"]
 FAULTS = ["illegal", "freed", "misaligned", "trap", "assert"]
 
@@ -28,6 +28,33 @@ def test_program(backend, program):
 @pytest.mark.parametrize("kind", FAULTS)
 def test_fault_is_told_and_stays(backend, kind):
     check(stack.run_program(backend, "fault", kind))
+
+
+def check_prints(result):
+    """What kernels print comes between the lines of the program that surround the wait."""
+    check(result)
+    lines = [line for line in result.out.splitlines() if line.startswith(("before", "kernel", "after"))]
+    want = []
+    for step, name in enumerate(["context", "stream", "event", "copy", "module"]):
+        want += [f"before {name}", f"kernel {step} thread 0", f"after {name}"]
+    want += ["before many", *(f"kernel {i} thread 0" for i in range(2000)), "after many"]
+    assert lines == want, result.told()
+
+
+def test_kernels_print(backend):
+    check_prints(stack.run_program(backend, "prints"))
+
+
+@pytest.mark.parametrize("level", ["off", "debug", "trace"])
+def test_results_in_the_log(backend, level):
+    result = stack.run_program(backend, "result_log", env={"VGPU_LOG": level})
+    check(result)
+    if backend == "native":
+        return
+    lines = [line.partition("]: ")[2] for line in result.err.splitlines() if line.startswith("libcuda[")]
+    assert lines.count("cuMemAlloc_v2: 1 CUDA_ERROR_INVALID_VALUE") == {"off": 0, "debug": 1, "trace": 3}[level], result.told()
+    assert lines.count("cuEventRecord_ptsz: 400 CUDA_ERROR_INVALID_HANDLE") == (level != "off"), result.told()
+    assert lines.count("cuDeviceGetCount: 0 CUDA_SUCCESS") == (level == "trace"), result.told()
 
 
 def test_memory_quota(backend):

@@ -58,7 +58,13 @@ static int backend_open(const struct backend_env *env, struct backend **ret, cha
 	// A cache on disk would be shared between tenants, and is out of reach in the sandbox.
 	setenv("CUDA_CACHE_DISABLE", "1", 1);
 	cuda_window_prepare(b);
-	result = cuda_driver_open(&b->cu, error, error_bytes);
+	result = env->print ? cuda_print_open(b) : 0;
+	if (result < 0) {
+		snprintf(error, error_bytes, "stdout for kernels: %s", strerror(-result));
+		result = CUDA_ERROR_OPERATING_SYSTEM;
+	}
+	if (!result)
+		result = cuda_driver_open(&b->cu, error, error_bytes);
 	if (!result)
 		result = cuda_device_read(b, error, error_bytes);
 	if (result) {
@@ -91,6 +97,9 @@ static void release_context(struct backend *b)
 	if (b->capture.stream)
 		cuda_stream_destroy(b, b->capture.stream);
 	b->capture.stream = NULL;
+	if (b->print_stream)
+		b->cu.stream_destroy(b->print_stream);
+	b->print_stream = NULL;
 	b->cu.ctx_set_current(NULL);
 	b->cu.primary_release(b->device);
 	b->context = NULL;
@@ -273,6 +282,7 @@ static const struct backend_ops cuda_ops = {
 	.synchronize = backend_synchronize,
 	.mem_alloc = cuda_mem_alloc,
 	.mem_free = cuda_mem_free,
+	.print_flush = cuda_print_flush,
 };
 
 __attribute__((visibility("default"))) const struct backend_ops *vgpu_backend(void);

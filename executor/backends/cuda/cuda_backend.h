@@ -64,7 +64,9 @@ struct backend {
 	bool memory_ops;  // 64-bit stream writes and waits
 	int sticky;	  // first error that the context cannot recover from
 	unsigned since_probe;
-	atomic_bool closing; // ends host functions that wait
+	const char *printed;   // what was written to stdout since it was taken last
+	CUstream print_stream; // always idle; NULL until it is needed
+	atomic_bool closing;   // ends host functions that wait
 	struct cuda_capture capture;
 	struct cuda_mapping *mappings;
 	LIST_HEAD(, backend_stream) streams;
@@ -78,6 +80,10 @@ static inline CUstream cuda_stream(const struct backend_stream *s)
 
 // Every result of the driver goes through here: remembers the first sticky one. Returns it unchanged.
 int cuda_result(struct backend *b, CUresult result);
+
+// cuda_print.c
+int cuda_print_open(struct backend *b); // at open, before the driver is there: takes the process's stdout
+void cuda_print_flush(struct backend *b);
 
 // cuda_device.c
 int cuda_device_read(struct backend *b, char *error, size_t error_bytes); // at open: fills attributes

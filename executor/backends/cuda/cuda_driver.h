@@ -105,6 +105,7 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(stream_create, "cuStreamCreateWithPriority", cuStreamCreateWithPriority_fn, true)           \
 	ENTRY(stream_destroy, "cuStreamDestroy_v2", cuStreamDestroy_v2_fn, true)                          \
 	ENTRY(stream_query, "cuStreamQuery", cuStreamQuery_fn, true)                                      \
+	ENTRY(stream_synchronize, "cuStreamSynchronize", cuStreamSynchronize_fn, true)                    \
 	ENTRY(stream_wait_event, "cuStreamWaitEvent", cuStreamWaitEvent_fn, true)                         \
 	ENTRY(stream_write_64, "cuStreamWriteValue64_v2", cuStreamWriteValue64_v2_fn, false)              \
 	ENTRY(stream_wait_64, "cuStreamWaitValue64_v2", stream_wait_value64_fn, false)                    \

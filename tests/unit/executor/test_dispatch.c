@@ -166,7 +166,7 @@ static void without_a_context(void **state)
 	(void)state;
 	for (uint16_t op = 1; op < OPCODE_COUNT; op++) {
 		bool answers = op == OPCODE_PING || op == OPCODE_DEVICE_INFO || op == OPCODE_CONTEXT_RESET ||
-			       op == OPCODE_CONTEXT_ACTIVATE;
+			       op == OPCODE_CONTEXT_ACTIVATE || op == OPCODE_PRINT_TAKE;
 		uint32_t tail = call_infos[op].has_tail && op != OPCODE_LAUNCH ? 1 : 0;
 		int32_t result;
 

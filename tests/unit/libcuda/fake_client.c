@@ -86,6 +86,12 @@ int vgpu_client_lost(struct vgpu_client *c)
 	return fake.lost;
 }
 
+bool vgpu_client_printed(struct vgpu_client *c)
+{
+	(void)c;
+	return false;
+}
+
 int vgpu_client_sticky(struct vgpu_client *c)
 {
 	(void)c;
