@@ -34,6 +34,49 @@ static bool space_contains(const struct executor *x, uint32_t space, uint64_t ad
 					    : hostmem_contains(&x->hostmem, address, bytes);
 }
 
+// ---- host memory in neighbouring registrations: the driver refuses a transfer across their border
+
+static uint64_t run_of(const struct executor *x, uint64_t address, bool device)
+{
+	return device ? UINT64_MAX : hostmem_run(&x->hostmem, address);
+}
+
+static bool in_one_piece(const struct executor *x, const struct backend_copy *c, uint64_t dst_bytes,
+			 uint64_t src_bytes)
+{
+	return run_of(x, c->dst, c->dst_device) >= dst_bytes && run_of(x, c->src, c->src_device) >= src_bytes;
+}
+
+static int32_t copy_row(struct executor *x, struct backend_copy c, struct backend_stream *s)
+{
+	uint64_t left = c.width;
+	int32_t result = CUDA_SUCCESS;
+
+	for (; left && !result; left -= c.width, c.dst += c.width, c.src += c.width) {
+		uint64_t dst = run_of(x, c.dst, c.dst_device), src = run_of(x, c.src, c.src_device);
+
+		c.width = left < dst ? left : dst;
+		c.width = c.width < src ? c.width : src;
+		result = x->ops->copy(x->backend, &c, s);
+	}
+	return result;
+}
+
+static int32_t copy_in_pieces(struct executor *x, const struct backend_copy *c, struct backend_stream *s)
+{
+	struct backend_copy row = *c;
+	int32_t result = CUDA_SUCCESS;
+
+	row.height = row.depth = 1;
+	for (uint64_t z = 0; z < c->depth && !result; z++)
+		for (uint64_t y = 0; y < c->height && !result; y++) {
+			row.dst = c->dst + z * c->dst_slice + y * c->dst_pitch;
+			row.src = c->src + z * c->src_slice + y * c->src_pitch;
+			result = copy_row(x, row, s);
+		}
+	return result;
+}
+
 static void submitted(struct executor *x, uint32_t lane, unsigned kind, uint64_t bytes)
 {
 	uint64_t key = predict_copy_key(kind, bytes);
@@ -72,7 +115,8 @@ int32_t on_copy(struct executor *x, const struct record_copy *r, struct stream *
 		.src_device = r->src_space == MEMORY_SPACE_DEVICE,
 	};
 	track_before(x, lane);
-	result = x->ops->copy(x->backend, &c, work_stream(stream));
+	result = in_one_piece(x, &c, dst_bytes, src_bytes) ? x->ops->copy(x->backend, &c, work_stream(stream))
+							   : copy_in_pieces(x, &c, work_stream(stream));
 	// Rows and slices do not overlap, so the product is below the span.
 	if (!result)
 		submitted(x, lane, (unsigned)c.dst_device << 1 | c.src_device,

@@ -154,6 +154,13 @@ int32_t hostmem_unregister(struct hostmem *h, uint64_t address)
 	return result;
 }
 
+uint64_t hostmem_run(const struct hostmem *h, uint64_t address)
+{
+	const struct host_range *r = range_below(h, address);
+
+	return r && address - r->address < r->size ? r->size - (address - r->address) : 0;
+}
+
 bool hostmem_contains(const struct hostmem *h, uint64_t address, uint64_t bytes)
 {
 	struct host_range *r = range_below(h, address);

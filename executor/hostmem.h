@@ -40,6 +40,8 @@ bool hostmem_is_base(const struct hostmem *h, uint64_t address);
 int32_t hostmem_unregister(struct hostmem *h, uint64_t address);
 
 // Whether all of [address, address + bytes) lies in one range. Any values.
+// How many bytes from address on lie in one registration: what one transfer of the device may touch.
+uint64_t hostmem_run(const struct hostmem *h, uint64_t address);
 bool hostmem_contains(const struct hostmem *h, uint64_t address, uint64_t bytes);
 
 // Unregisters everything, the arena too.

@@ -312,6 +312,18 @@ static CUresult wait_captured(struct vc_stream *s, const struct vc_event_capture
 	return result;
 }
 
+CUresult vc_capture_forbids_event(struct vc_event *e)
+{
+	struct capture *c;
+
+	pthread_mutex_lock(&vc_graph_lock);
+	c = e->captured ? capture_by_id(e->captured->capture) : NULL;
+	if (c)
+		invalidate(c);
+	pthread_mutex_unlock(&vc_graph_lock);
+	return CUDA_ERROR_CAPTURED_EVENT;
+}
+
 CUresult vc_capture_event_wait(struct vc_stream *s, struct vc_event *e)
 {
 	CUresult result;

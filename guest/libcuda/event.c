@@ -202,7 +202,7 @@ CUresult cuEventQuery(CUevent event)
 	uint64_t value;
 
 	if (!result && e->captured)
-		result = CUDA_ERROR_CAPTURED_EVENT;
+		result = vc_capture_forbids_event(e);
 	if (!result)
 		result = watch(e, &value);
 	if (result || vgpu_fence_read(vc_client, e->fence.slot) >= value)
@@ -223,7 +223,7 @@ CUresult cuEventSynchronize(CUevent event)
 	uint64_t value;
 
 	if (!result && e->captured)
-		result = CUDA_ERROR_CAPTURED_EVENT;
+		result = vc_capture_forbids_event(e);
 	if (!result)
 		result = watch(e, &value);
 	if (result)

@@ -75,4 +75,14 @@ _Static_assert(sizeof(struct export_integrity_device) == 28, "hashed as it is");
 void export_digest(const struct export_integrity *head, const struct export_integrity_device *device,
 		   uint8_t ret[16]);
 
+// compile_cache.c
+CUresult export_cache_open(void **ret, uint32_t kind, const void *code, uint32_t code_bytes,
+			   const char *options, const char *tag);
+CUresult export_cache_close(void *handle);
+CUresult export_cache_lookup(void *handle, uint64_t zero, void **data, uint32_t *bytes);
+CUresult export_cache_store(void *handle, uint64_t zero, const void *data, uint32_t bytes);
+CUresult export_cache_free(void *data);
+// Empties what the process holds; the files stay. For tests.
+void compile_cache_forget(void);
+
 #endif

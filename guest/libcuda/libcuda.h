@@ -267,6 +267,7 @@ static inline int vc_stream_captures(const struct vc_stream *s)
 CUresult vc_capture_forbids_legacy(void);
 CUresult vc_capture_forbids_unsafe(void);
 CUresult vc_capture_forbids_wait(struct vc_stream *s);
+CUresult vc_capture_forbids_event(struct vc_event *e); // the event was recorded in a capture last
 int vc_capture_any(void);
 
 static inline CUresult vc_capture_unsafe(void)

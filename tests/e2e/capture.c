@@ -94,7 +94,6 @@ static void fork_and_join(CUstream s1, CUstream s2)
 	OK(cuStreamWaitEvent(s2, fork, 0));
 	do_step(s2, 2);
 	OK(cuEventRecord(join, s2));
-	EXPECT(CUDA_ERROR_CAPTURED_EVENT, cuEventSynchronize(join));
 	OK(cuStreamWaitEvent(s1, join, 0));
 	do_step(s1, 3);
 	OK(cuStreamEndCapture(s1, &graph));
@@ -151,6 +150,7 @@ static void copies(CUstream s)
 
 static void forbidden(CUstream s, CUstream blocking)
 {
+	CUevent event;
 	CUstreamCaptureStatus status;
 	CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
 	CUdeviceptr p;
@@ -163,6 +163,14 @@ static void forbidden(CUstream s, CUstream blocking)
 	EXPECT(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(s, &graph));
 	CHECK(!graph, "no graph comes of an invalid capture");
 	EXPECT(CUDA_ERROR_ILLEGAL_STATE, cuStreamEndCapture(s, &graph));
+
+	// Nobody can wait for an event that stands for captured work.
+	MUST(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING));
+	MUST(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_GLOBAL));
+	OK(cuEventRecord(event, s));
+	EXPECT(CUDA_ERROR_CAPTURED_EVENT, cuEventSynchronize(event));
+	EXPECT(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, cuStreamEndCapture(s, &graph));
+	MUST(cuEventDestroy_v2(event));
 
 	MUST(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_GLOBAL));
 	OK(cuThreadExchangeStreamCaptureMode(&mode)); // as PyTorch does around cudaMalloc

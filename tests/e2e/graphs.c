@@ -245,6 +245,7 @@ static void memory(void)
 			    .WidthInBytes = 4,
 			    .Height = 1,
 			    .Depth = 1 };
+	CUcontext ctx;
 	CUgraph graph;
 
 	p.poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
@@ -254,8 +255,9 @@ static void memory(void)
 	CHECK(p.dptr != 0, "the address is known at once");
 	m.dst = c.srcDevice = p.dptr;
 	c.dstDevice = word;
-	OK(cuGraphAddMemsetNode(&fill, graph, &alloc, 1, &m, NULL));
-	OK(cuGraphAddMemcpyNode(&copy, graph, &fill, 1, &c, NULL));
+	MUST(cuCtxGetCurrent(&ctx)); // of memory that is not there yet the driver cannot tell
+	OK(cuGraphAddMemsetNode(&fill, graph, &alloc, 1, &m, ctx));
+	OK(cuGraphAddMemcpyNode(&copy, graph, &fill, 1, &c, ctx));
 	OK(cuGraphAddMemFreeNode(&done, graph, &copy, 1, p.dptr));
 	EQUAL(77, run(graph));
 	MUST(cuGraphDestroy(graph));

@@ -58,7 +58,7 @@ static void images_that_print(void **state)
 	(void)state;
 	assert_true(print_in_image("call vprintf,", 13));
 	assert_false(print_in_image("call vprintf,", 11));
-	assert_true(print_in_image(packed, sizeof(packed)));
+	assert_false(print_in_image(packed, sizeof(packed))); // zstd: cannot be looked into
 	assert_false(print_in_image("", 0));
 }
 

@@ -7,7 +7,10 @@
 #include <cmocka.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <ftw.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "guest/libcuda/export_tables.h"
@@ -58,6 +61,7 @@ static void tables_have_the_true_sizes(void **state)
 		{ "21318c60-9714-3248-8ca6-41ff7324c8f2", 93, 91 },
 		{ "6e163fbe-b958-444d-835c-e182aff1991e", 99, 93 },
 		{ "1734dc26-800d-4745-8726-c0f1e7dd8bca", 17, 0 },
+		{ "da9151d3-3ae6-cc41-a5c0-4f26d533e328", 7, 0 },
 	};
 	const export_slot *words;
 
@@ -77,8 +81,9 @@ static void tables_have_the_true_sizes(void **state)
 static void other_tables_are_refused(void **state)
 {
 	static const char *const refused[] = {
-		"f8cff951-2146-8b4e-b9e2-fb469e7c0dd9", "da9151d3-3ae6-cc41-a5c0-4f26d533e328",
-		"69a28e9f-2449-8b47-b030-c5da330ea4e9", "00000000-0000-0000-0000-000000000000",
+		"f8cff951-2146-8b4e-b9e2-fb469e7c0dd9",
+		"69a28e9f-2449-8b47-b030-c5da330ea4e9",
+		"00000000-0000-0000-0000-000000000000",
 		"6bd5fb6c-5bf4-e74a-8987-d93912fd9df8",
 	};
 	const void *words;
@@ -328,9 +333,98 @@ static void kernels_are_listed_page_by_page(void **state)
 	assert_int_equal(cuModuleUnload(module), CUDA_SUCCESS);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
+static int remove_folder(const char *path)
+{
+	return nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+struct told {
+	unsigned int calls;
+	CUfunction last;
+};
+
+static void tell(void *user, CUfunction function, const char *name)
+{
+	struct told *told = user;
+
+	assert_string_equal(name, "k");
+	told->last = function;
+	told->calls++;
+}
+
+// How cuFFT walks a module.
+static void kernels_are_told_by_the_tools_table(void **state)
+{
+	typedef int (*walk_fn)(CUcontext, CUmodule, void (*)(void *, CUfunction, const char *), void *);
+	walk_fn walk = (walk_fn)table("6e163fbe-b958-444d-835c-e182aff1991e")[7];
+	struct told told = { 0, NULL };
+	CUmodule module;
+	CUfunction k;
+
+	(void)state;
+	fake_reset();
+	assert_int_equal(cuModuleLoadData(&module, ".version 7.0"), CUDA_SUCCESS);
+	assert_int_equal(cuModuleGetFunction(&k, module, "k"), CUDA_SUCCESS);
+	assert_int_equal(walk(NULL, module, tell, &told), 3);
+	assert_int_equal(told.calls, 3);
+	assert_ptr_equal(told.last, k);
+	assert_int_equal(walk(NULL, NULL, tell, &told), 0);
+	assert_int_equal(cuModuleUnload(module), CUDA_SUCCESS);
+}
+
+// What NVRTC does: open with everything that decides the result, look, store, and find it the next time; in
+// another process by the file.
+static void compiled_code_is_found_again(void **state)
+{
+	char folder[] = "/tmp/vgpu-test-cache-XXXXXX", code[] = "source", *found = NULL;
+	uint32_t bytes = 0;
+	void *entry;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	setenv("CUDA_CACHE_PATH", folder, 1);
+	assert_int_equal(export_cache_open(&entry, 1, code, 6, "-arch=sm_90", "build 1"), CUDA_SUCCESS);
+	assert_int_equal(export_cache_lookup(entry, 0, (void **)&found, &bytes), CUDA_ERROR_NOT_FOUND);
+	assert_int_equal(export_cache_store(entry, 0, "cubin", 6), CUDA_SUCCESS);
+	assert_int_equal(export_cache_close(entry), CUDA_SUCCESS);
+	code[0] = 'S'; // what was opened is what counts, not what the caller's memory holds later
+	assert_int_equal(export_cache_open(&entry, 1, code, 6, "-arch=sm_90", "build 1"), CUDA_SUCCESS);
+	assert_int_equal(export_cache_lookup(entry, 0, (void **)&found, &bytes), CUDA_ERROR_NOT_FOUND);
+	export_cache_close(entry);
+	assert_int_equal(export_cache_open(&entry, 2, "source", 6, "-arch=sm_90", "build 1"), CUDA_SUCCESS);
+	assert_int_equal(export_cache_lookup(entry, 0, (void **)&found, &bytes), CUDA_ERROR_NOT_FOUND);
+	export_cache_close(entry);
+	assert_int_equal(export_cache_open(&entry, 1, "source", 6, "-arch=sm_90", "build 1"), CUDA_SUCCESS);
+	assert_int_equal(export_cache_lookup(entry, 0, (void **)&found, &bytes), CUDA_SUCCESS);
+	assert_int_equal(bytes, 6);
+	assert_string_equal(found, "cubin");
+	export_cache_free(found);
+	export_cache_close(entry);
+	if (fork() == 0) {
+		compile_cache_forget();
+		_exit(export_cache_open(&entry, 1, "source", 6, "-arch=sm_90", "build 1") ||
+		      export_cache_lookup(entry, 0, (void **)&found, &bytes) || strcmp(found, "cubin"));
+	} else {
+		int status;
+
+		assert_true(wait(&status) > 0);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(remove_folder(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(compiled_code_is_found_again),
 		cmocka_unit_test(tables_have_the_true_sizes),
 		cmocka_unit_test(other_tables_are_refused),
 		cmocka_unit_test(slots_that_are_not_there_say_so),
@@ -341,6 +435,7 @@ int main(void)
 		cmocka_unit_test(readers_need_no_lock),
 		cmocka_unit_test(streams_have_objects),
 		cmocka_unit_test(kernels_are_listed_page_by_page),
+		cmocka_unit_test(kernels_are_told_by_the_tools_table),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
