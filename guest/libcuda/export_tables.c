@@ -276,7 +276,7 @@ int export_tools_functions(CUcontext ctx, CUmodule module,
 	struct vc_module *m = vc_object_find(VC_MODULE, (uint64_t)(uintptr_t)module);
 	unsigned int count;
 
-	if (!callback || !m || !vc_context_find(ctx) || vc_module_count(m, &count) ||
+	if (!callback || !m || (ctx && !vc_context_find(ctx)) || vc_module_count(m, &count) ||
 	    vc_module_each(m, count, tell_function, &tell))
 		return 0;
 	return (int)count;

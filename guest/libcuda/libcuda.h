@@ -106,7 +106,7 @@ static inline CUresult vc_enter_report(struct vc_context **ctx)
 	return VC_LIKELY(!result) ? (CUresult)vgpu_client_deferred(vc_client) : result;
 }
 
-// The context that `ctx` names (NULL: the current one); NULL if it is none.
+// The context that `ctx` names; NULL if it is none.
 struct vc_context *vc_context_find(CUcontext ctx);
 CUcontext vc_context_handle(const struct vc_context *ctx);
 
