@@ -49,6 +49,7 @@
 #define VGPU_MAX_GRAPH_BYTES VGPU_GIB(1) // of the descriptions of all graphs of a channel
 
 #define VGPU_MAX_ALLOCATIONS  1048576
+#define VGPU_MAX_RESERVATIONS 4096 // of addresses (cuMemAddressReserve)
 #define VGPU_MAX_IMAGE_BYTES  VGPU_GIB(1)
 #define VGPU_MAX_IMAGES_BYTES VGPU_GIB(4) // all images of a channel that are held at once
 #define VGPU_MAX_SYMBOL	      4096	  // bytes of a kernel's or global's name

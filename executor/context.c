@@ -148,6 +148,52 @@ int32_t on_mem_free(struct executor *x, const struct record_mem_free *r)
 	return track_idle(&x->track) ? memory_free(&x->memory, r->address) : RESULT_AGAIN;
 }
 
+int32_t on_vm_reserve(struct executor *x, const struct record_vm_reserve *r, struct reply_vm_reserve *ret)
+{
+	int32_t result = executor_ready(x);
+
+	return result ? result : memory_reserve(&x->memory, r->size, r->hint, &ret->address);
+}
+
+int32_t on_vm_free(struct executor *x, const struct record_vm_free *r)
+{
+	int32_t result = executor_ready(x);
+
+	return result ? result : memory_unreserve(&x->memory, r->address);
+}
+
+int32_t on_vm_create(struct executor *x, const struct record_vm_create *r)
+{
+	int32_t result = executor_ready(x);
+
+	return result ? result : memory_create(&x->memory, r->size);
+}
+
+int32_t on_vm_release(struct executor *x, const struct record_vm_release *r)
+{
+	int32_t result = executor_ready(x);
+
+	return result ? result : memory_release(&x->memory, r->size);
+}
+
+int32_t on_vm_map(struct executor *x, const struct record_vm_map *r)
+{
+	int32_t result = executor_ready(x);
+
+	return result ? result : memory_map(&x->memory, r->address, r->size);
+}
+
+int32_t on_vm_unmap(struct executor *x, const struct record_vm_unmap *r)
+{
+	int32_t result = executor_ready(x);
+
+	if (result)
+		return result;
+	if (!memory_is_mapped(&x->memory, r->address, r->size))
+		return CUDA_ERROR_INVALID_VALUE;
+	return track_idle(&x->track) ? memory_unmap(&x->memory, r->address, r->size) : RESULT_AGAIN;
+}
+
 int32_t on_host_register(struct executor *x, const struct record_host_register *r)
 {
 	int32_t result = executor_ready(x);

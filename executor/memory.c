@@ -27,7 +27,12 @@ struct memory_chunk {
 	uint64_t used[];  // bit per unit
 };
 
-enum block_kind { BLOCK_OWN, BLOCK_PIECE, BLOCK_DIRECT, BLOCK_FOREIGN };
+enum block_kind { BLOCK_OWN, BLOCK_PIECE, BLOCK_DIRECT, BLOCK_FOREIGN, BLOCK_MAPPED };
+
+struct memory_reservation {
+	LIST_ENTRY(memory_reservation) link;
+	struct memory_extent *extent;
+};
 
 struct memory_block {
 	RB_ENTRY(memory_block) by_address;
@@ -373,7 +378,7 @@ bool memory_is_base(const struct memory *m, uint64_t address)
 {
 	const struct memory_block *b = block_at(m, address);
 
-	return b && b->kind != BLOCK_FOREIGN;
+	return b && b->kind != BLOCK_FOREIGN && b->kind != BLOCK_MAPPED;
 }
 
 static int32_t block_free(struct memory *m, struct memory_block *b)
@@ -390,6 +395,10 @@ static int32_t block_free(struct memory *m, struct memory_block *b)
 		r = m->ops->mem_free(m->backend, b->address);
 		uncharge(m, size);
 		break;
+	case BLOCK_MAPPED:
+		r = m->ops->mem_unmap(m->backend, b->address, b->size);
+		uncharge(m, b->size);
+		break;
 	case BLOCK_FOREIGN: break;
 	}
 	free(b);
@@ -400,9 +409,7 @@ int32_t memory_free(struct memory *m, uint64_t address)
 {
 	struct memory_block *b = block_at(m, address);
 
-	if (!b || b->kind == BLOCK_FOREIGN)
-		return CUDA_ERROR_INVALID_VALUE;
-	return block_free(m, b);
+	return memory_is_base(m, address) ? block_free(m, b) : CUDA_ERROR_INVALID_VALUE;
 }
 
 int32_t memory_add_foreign(struct memory *m, uint64_t address, uint64_t size, bool *ret_new)
@@ -430,11 +437,12 @@ void memory_remove_foreign(struct memory *m, uint64_t address)
 		block_free(m, b);
 }
 
-bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
+// The last block that begins at or below address.
+static struct memory_block *block_below(const struct memory *m, uint64_t address)
 {
-	const struct memory_block *b = RB_ROOT(&m->blocks), *at = NULL;
+	struct memory_block *b = RB_ROOT(&m->blocks), *at = NULL;
 
-	while (b) { // the last block that begins at or below address
+	while (b) {
 		if (b->address <= address) {
 			at = b;
 			b = RB_RIGHT(b, by_address);
@@ -442,7 +450,196 @@ bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
 			b = RB_LEFT(b, by_address);
 		}
 	}
-	return at && address - at->address <= at->size && bytes <= at->size - (address - at->address);
+	return at;
+}
+
+bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
+{
+	struct memory_block *b = block_below(m, address);
+
+	if (!b || address - b->address > b->size)
+		return false;
+	while (bytes > b->size - (address - b->address)) {
+		uint64_t end = b->address + b->size;
+
+		if (b->kind != BLOCK_MAPPED)
+			return false;
+		bytes -= end - address;
+		address = end;
+		b = RB_NEXT(memory_blocks, &m->blocks, b);
+		if (!b || b->kind != BLOCK_MAPPED || b->address != end)
+			return false;
+	}
+	return true;
+}
+
+// ---- virtual memory ----
+
+// The part [address, address + size) of the window if all of it is free; NULL: it is not, or no memory.
+static struct memory_extent *window_take_at(struct memory *m, uint64_t address, uint64_t size)
+{
+	struct memory_extent key = { .address = address + 1 }, *e, *taken, *behind;
+
+	e = RB_NFIND(memory_extents, &m->extents, &key);
+	e = e ? RB_PREV(memory_extents, &m->extents, e) : RB_MAX(memory_extents, &m->extents);
+	if (!e || e->address > address || e->size < size || address - e->address > e->size - size)
+		return NULL;
+	taken = malloc(sizeof(*taken));
+	behind = malloc(sizeof(*behind));
+	if (!taken || !behind) {
+		free(taken);
+		free(behind);
+		return NULL;
+	}
+	extent_remove(m, e);
+	*taken = (struct memory_extent){ .address = address, .size = size };
+	*behind = (struct memory_extent){ .address = address + size,
+					  .size = e->address + e->size - (address + size) };
+	e->size = address - e->address;
+	if (e->size)
+		extent_insert(m, e);
+	else
+		free(e);
+	if (behind->size)
+		extent_insert(m, behind);
+	else
+		free(behind);
+	return taken;
+}
+
+static bool granular(const struct memory *m, uint64_t address, uint64_t size)
+{
+	return size && size <= VGPU_WINDOW_BYTES && !((address | size) % m->granule);
+}
+
+int32_t memory_reserve(struct memory *m, uint64_t size, uint64_t hint, uint64_t *ret_address)
+{
+	struct memory_reservation *r;
+
+	if (!m->granule)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!granular(m, 0, size))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (m->n_reservations >= VGPU_MAX_RESERVATIONS)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (hint && granular(m, hint, size))
+		r->extent = window_take_at(m, hint, size);
+	if (!r->extent)
+		r->extent = window_take(m, size);
+	if (!r->extent) {
+		free(r);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	LIST_INSERT_HEAD(&m->reservations, r, link);
+	m->n_reservations++;
+	*ret_address = r->extent->address;
+	return CUDA_SUCCESS;
+}
+
+static void reservation_free(struct memory *m, struct memory_reservation *r)
+{
+	LIST_REMOVE(r, link);
+	m->n_reservations--;
+	window_give(m, r->extent);
+	free(r);
+}
+
+// The first block that reaches into [address, address + size).
+static struct memory_block *block_meeting(const struct memory *m, uint64_t address, uint64_t size)
+{
+	struct memory_block *last = block_below(m, address + size - 1);
+
+	return last && last->address + last->size > address ? last : NULL;
+}
+
+int32_t memory_unreserve(struct memory *m, uint64_t address)
+{
+	struct memory_reservation *r;
+
+	LIST_FOREACH (r, &m->reservations, link)
+		if (r->extent->address == address)
+			break;
+	if (!r || block_meeting(m, address, r->extent->size))
+		return CUDA_ERROR_INVALID_VALUE;
+	reservation_free(m, r);
+	return CUDA_SUCCESS;
+}
+
+int32_t memory_create(struct memory *m, uint64_t size)
+{
+	uint64_t left, total;
+	int r;
+
+	if (!m->granule)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!granular(m, 0, size))
+		return CUDA_ERROR_INVALID_VALUE;
+	r = m->ops->mem_available(m->backend, &left, &total);
+	if (r)
+		return r;
+	if (left < m->aside || size > left - m->aside || !charge(m, size))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	m->aside += size;
+	return CUDA_SUCCESS;
+}
+
+int32_t memory_release(struct memory *m, uint64_t size)
+{
+	if (size > m->aside)
+		return CUDA_ERROR_INVALID_VALUE;
+	m->aside -= size;
+	uncharge(m, size);
+	return CUDA_SUCCESS;
+}
+
+static bool is_reserved(const struct memory *m, uint64_t address, uint64_t size)
+{
+	const struct memory_reservation *r;
+
+	LIST_FOREACH (r, &m->reservations, link)
+		if (address >= r->extent->address && size <= r->extent->size &&
+		    address - r->extent->address <= r->extent->size - size)
+			return true;
+	return false;
+}
+
+int32_t memory_map(struct memory *m, uint64_t address, uint64_t size)
+{
+	struct memory_block *b;
+	int r;
+
+	if (!m->granule || !granular(m, address, size) || size > m->aside || !is_reserved(m, address, size) ||
+	    block_meeting(m, address, size))
+		return CUDA_ERROR_INVALID_VALUE;
+	b = m->n_blocks < VGPU_MAX_ALLOCATIONS ? calloc(1, sizeof(*b)) : NULL;
+	if (!b)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	r = m->ops->mem_map(m->backend, address, size);
+	if (r) {
+		free(b);
+		return r;
+	}
+	*b = (struct memory_block){ .address = address, .size = size, .kind = BLOCK_MAPPED };
+	RB_INSERT(memory_blocks, &m->blocks, b);
+	m->n_blocks++;
+	m->aside -= size; // the charge goes on with the mapping
+	return CUDA_SUCCESS;
+}
+
+bool memory_is_mapped(const struct memory *m, uint64_t address, uint64_t size)
+{
+	const struct memory_block *b = block_at(m, address);
+
+	return b && b->kind == BLOCK_MAPPED && b->size == size;
+}
+
+int32_t memory_unmap(struct memory *m, uint64_t address, uint64_t size)
+{
+	return memory_is_mapped(m, address, size) ? block_free(m, block_at(m, address))
+						  : CUDA_ERROR_INVALID_VALUE;
 }
 
 int32_t memory_info(const struct memory *m, uint64_t *ret_free, uint64_t *ret_total)
@@ -491,6 +688,9 @@ void memory_clear(struct memory *m)
 
 	while ((b = RB_ROOT(&m->blocks)))
 		block_free(m, b);
+	while (!LIST_EMPTY(&m->reservations))
+		reservation_free(m, LIST_FIRST(&m->reservations));
+	memory_release(m, m->aside);
 	assert(!m->held && LIST_EMPTY(&m->roomy));
 }
 

@@ -21,6 +21,7 @@
 struct memory_block;
 struct memory_extent;
 struct memory_chunk;
+struct memory_reservation;
 
 RB_HEAD(memory_blocks, memory_block);
 RB_HEAD(memory_extents, memory_extent);
@@ -37,7 +38,10 @@ struct memory {
 	struct memory_extents extents;	 // free parts of the window, by address
 	struct memory_sizes sizes;	 // the same, by size
 	LIST_HEAD(, memory_chunk) roomy; // chunks with free units
-	uint64_t held;			 // bytes mapped and charged
+	LIST_HEAD(, memory_reservation) reservations;
+	uint64_t aside; // bytes charged by memory_create and not mapped
+	uint64_t held;	// bytes mapped or set aside, and charged
+	uint32_t n_reservations;
 	uint32_t n_blocks;
 };
 
@@ -56,11 +60,24 @@ int32_t memory_alloc(struct memory *m, uint64_t size, uint64_t *ret_address, uin
 bool memory_is_base(const struct memory *m, uint64_t address);
 int32_t memory_free(struct memory *m, uint64_t address);
 
+// Virtual memory (the vm_* records): addresses are reserved, memory is set aside, and one is put into the
+// other. Sizes and addresses are whole granules. CUresult; CUDA_ERROR_NOT_SUPPORTED where the backend places
+// allocations.
+int32_t memory_reserve(struct memory *m, uint64_t size, uint64_t hint, uint64_t *ret_address);
+int32_t memory_unreserve(struct memory *m, uint64_t address);
+int32_t memory_create(struct memory *m, uint64_t size);
+int32_t memory_release(struct memory *m, uint64_t size);
+int32_t memory_map(struct memory *m, uint64_t address, uint64_t size);
+// Whether exactly this was mapped, and taking it away. No work may use it any more.
+bool memory_is_mapped(const struct memory *m, uint64_t address, uint64_t size);
+int32_t memory_unmap(struct memory *m, uint64_t address, uint64_t size);
+
 // Makes device memory that the backend placed known as valid (once for each address), or forgets it.
 int32_t memory_add_foreign(struct memory *m, uint64_t address, uint64_t size, bool *ret_new);
 void memory_remove_foreign(struct memory *m, uint64_t address);
 
-// Whether all of [address, address + bytes) lies in one live allocation or variable. Any values.
+// Whether all of [address, address + bytes) lies in one live allocation or variable, or in mappings that
+// follow each other. Any values.
 bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes);
 
 // As the tenant shall see it: its quota is its card. CUresult.

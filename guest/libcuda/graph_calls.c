@@ -462,7 +462,8 @@ static CUresult check_edges(const struct vc_graph *g, const CUgraphNode *from, c
 	for (size_t i = 0; i < n; i++) {
 		struct vc_gnode *a = vc_gnode_find(from[i]), *b = vc_gnode_find(to[i]);
 
-		if (!a || !b || a == b || a->graph != g || b->graph != g || (edge_find(b, a) == NULL) != (adding != 0))
+		if (!a || !b || a == b || a->graph != g || b->graph != g ||
+		    (edge_find(b, a) == NULL) != (adding != 0))
 			return CUDA_ERROR_INVALID_VALUE;
 	}
 	return CUDA_SUCCESS;

@@ -27,7 +27,8 @@ enum vc_kind {
 	VC_GRAPH = 20,
 	VC_GNODE = 21,
 	VC_USER_OBJECT = 22,
-	VC_KINDS = 23,
+	VC_VMEM = 23,
+	VC_KINDS = 24,
 };
 
 #define VC_CHUNK_SHIFT 7

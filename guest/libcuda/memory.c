@@ -190,6 +190,8 @@ void vc_memory_release(struct vc_context *ctx)
 	while (!vc_range_remove_owned(ctx, &range)) {
 		if (range.kind == VC_RANGE_DEVICE)
 			give_back(range.base);
+		else if (range.kind == VC_RANGE_RESERVED)
+			vc_vmem_release(&range);
 		else
 			vc_hostmem_release(&range);
 	}

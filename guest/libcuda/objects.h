@@ -106,6 +106,16 @@ struct vc_kernel {
 	struct vc_kernel *next; // of the same library
 };
 
+// Device memory without an address (vmem.c).
+struct vc_vmem {
+	struct vc_object object;
+	uint64_t bytes;
+	uint32_t references; // the program's; 0: goes when it is unmapped
+	int spent;	     // was mapped once: its memory went with the mapping
+	uint64_t address;    // where it is mapped; 0: nowhere
+	struct vc_vmem *next_mapped;
+};
+
 #define VC_LINK_OPTIONS 64 // twice as many as there are
 
 struct vc_link {

@@ -12,6 +12,7 @@ enum vc_range_kind {
 	VC_RANGE_GLOBAL,     // a module's variable
 	VC_RANGE_PINNED,     // cuMemHostAlloc and its kin
 	VC_RANGE_REGISTERED, // cuMemHostRegister
+	VC_RANGE_RESERVED,   // cuMemAddressReserve: the executor knows what is mapped in it
 };
 
 struct vc_range {
@@ -42,9 +43,12 @@ int vc_range_remove_owned(const void *owner, struct vc_range *ret);
 // Sets sync_memops of the range that holds address. -ENOENT.
 int vc_range_set_sync(uint64_t address, int sync);
 
+// Takes everything out of a reservation that was removed, and gives it back (vmem.c).
+void vc_vmem_release(const struct vc_range *range);
+
 static inline int vc_range_is_device(const struct vc_range *r)
 {
-	return r->kind == VC_RANGE_DEVICE || r->kind == VC_RANGE_GLOBAL;
+	return r->kind == VC_RANGE_DEVICE || r->kind == VC_RANGE_GLOBAL || r->kind == VC_RANGE_RESERVED;
 }
 
 #endif

@@ -25,7 +25,6 @@ static const struct rewrite {
 	{ 98, 0, "flush of remote writes: see 92" },
 	{ 100, 0, "pageable access through the host's page tables: see 88" },
 	{ 101, 0, "direct managed access from the host: see 83" },
-	{ 102, 0, "virtual memory management: the window is the executor's own" },
 	{ 103, 0, "memory as a file descriptor: no object of the host can be a descriptor in the guest" },
 	{ 104, 0, "Win32 handles: see 103" },
 	{ 105, 0, "Win32 KMT handles: see 103" },

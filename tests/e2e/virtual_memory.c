@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Addresses and memory apart, as caching allocators use them: reserve much, create and map piece by piece, let
+// kernels and copies run across the pieces, give back in any order.
+#include <string.h>
+
+#include "tests/e2e/check.h"
+
+#define PIECE (2 * MIB)
+
+static const CUmemAllocationProp pinned = { .type = CU_MEM_ALLOCATION_TYPE_PINNED,
+					    .location = { CU_MEM_LOCATION_TYPE_DEVICE, 0 } };
+static const CUmemAccessDesc access_all = { .location = { CU_MEM_LOCATION_TYPE_DEVICE, 0 },
+					    .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE };
+
+static void bad_arguments(void)
+{
+	CUmemAllocationProp odd = pinned;
+	CUmemGenericAllocationHandle handle;
+	CUdeviceptr p;
+	size_t granularity = 0;
+
+	OK(cuMemGetAllocationGranularity(&granularity, &pinned, CU_MEM_ALLOC_GRANULARITY_MINIMUM));
+	EQUAL(PIECE, granularity);
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemAddressReserve(&p, 4096, 0, 0, 0));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemAddressReserve(NULL, PIECE, 0, 0, 0));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemCreate(&handle, 4096, &pinned, 0));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemCreate(&handle, PIECE, NULL, 0));
+	odd.type = 77;
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemCreate(&handle, PIECE, &odd, 0));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemAddressFree(0x1000, PIECE));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemRelease(12345));
+}
+
+static void pieces(void)
+{
+	enum { N = 4 };
+	CUmemGenericAllocationHandle handles[N], again;
+	CUmemAllocationProp prop;
+	unsigned long long flags = 0;
+	CUdeviceptr base, other;
+	uint32_t *host;
+
+	OK(cuMemAddressReserve(&base, 64 * PIECE, 0, 0, 0));
+	EQUAL(0, base % PIECE);
+	for (int i = 0; i < N; i++) {
+		MUST(cuMemCreate(&handles[i], PIECE, &pinned, 0));
+		OK(cuMemMap(base + (size_t)i * PIECE, PIECE, 0, handles[i], 0));
+	}
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemMap(base, PIECE, 0, handles[0], 1));
+	OK(cuMemSetAccess(base, N * PIECE, &access_all, 1));
+	OK(cuMemGetAccess(&flags, &access_all.location, base + PIECE));
+	EQUAL(CU_MEM_ACCESS_FLAGS_PROT_READWRITE, flags);
+	OK(cuMemGetAllocationPropertiesFromHandle(&prop, handles[0]));
+	EQUAL(CU_MEM_ALLOCATION_TYPE_PINNED, prop.type);
+	OK(cuMemRetainAllocationHandle(&again, (void *)(uintptr_t)(base + PIECE + 100)));
+	OK(cuMemRelease(again));
+	// The handle may go while its memory is mapped.
+	for (int i = 0; i < N; i++)
+		OK(cuMemRelease(handles[i]));
+	OK(cuMemsetD32_v2(base, 0x01020304, N * PIECE / 4));
+	MUST(cuCtxSynchronize());
+	if (check_computes()) {
+		MUST(cuMemAllocHost_v2((void **)&host, 64));
+		OK(cuMemcpyDtoH_v2(host, base + PIECE - 32, 64)); // across the border of two pieces
+		CHECK(host[0] == 0x01020304 && host[15] == 0x01020304, "both pieces hold the value");
+		MUST(cuMemFreeHost(host));
+	}
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemUnmap(base, PIECE / 2));
+	OK(cuMemUnmap(base + PIECE, PIECE));
+	OK(cuMemUnmap(base, PIECE));
+	OK(cuMemUnmap(base + 2 * PIECE, 2 * PIECE));
+	OK(cuMemAddressFree(base, 64 * PIECE));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemAddressFree(base, 64 * PIECE));
+	// The place is free again, and a wish for it is heard.
+	OK(cuMemAddressReserve(&other, 2 * PIECE, 0, base, 0));
+	CHECK(other == base, "reserved where it was asked for");
+	OK(cuMemAddressFree(other, 2 * PIECE));
+}
+
+// What was created and never mapped is given back, and counted until then.
+static void counted(void)
+{
+	CUmemGenericAllocationHandle handle;
+	size_t before, with, after, total;
+
+	MUST(cuMemGetInfo_v2(&before, &total));
+	MUST(cuMemCreate(&handle, 32 * PIECE, &pinned, 0));
+	MUST(cuMemGetInfo_v2(&with, &total));
+	OK(cuMemRelease(handle));
+	MUST(cuMemGetInfo_v2(&after, &total));
+	EQUAL(before, after);
+	if (check_backend() == BACKEND_NATIVE)
+		EQUAL(before, with + 32 * PIECE);
+	EXPECT(CUDA_ERROR_OUT_OF_MEMORY, cuMemCreate(&handle, (total / PIECE + 1) * PIECE, &pinned, 0));
+}
+
+int main(void)
+{
+	check_context();
+	bad_arguments();
+	pieces();
+	counted();
+	return check_done();
+}
