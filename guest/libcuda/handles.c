@@ -22,6 +22,7 @@
 #define MAX_NODES     (1u << 22) // of all graphs, clones included
 #define MAX_USERS     65536
 #define MAX_VMEMS     65536
+#define MAX_POOLS     4096
 
 TABLE(stream, VGPU_MAX_STREAMS);
 TABLE(event, VGPU_MAX_EVENTS);
@@ -37,6 +38,7 @@ TABLE(graph, MAX_GRAPHS);
 TABLE(gnode, MAX_NODES);
 TABLE(user_object, MAX_USERS);
 TABLE(vmem, MAX_VMEMS);
+TABLE(pool, MAX_POOLS);
 
 struct vc_table vc_tables[VC_KINDS] = {
 	[VC_STREAM] = { stream_chunks, VGPU_MAX_STREAMS, sizeof(struct vc_stream) },
@@ -51,6 +53,7 @@ struct vc_table vc_tables[VC_KINDS] = {
 	[VC_GEXEC] = { gexec_chunks, VGPU_MAX_GRAPHS, sizeof(struct vc_gexec) },
 	[VC_GRAPH] = { graph_chunks, MAX_GRAPHS, sizeof(struct vc_graph) },
 	[VC_GNODE] = { gnode_chunks, MAX_NODES, sizeof(struct vc_gnode) },
+	[VC_POOL] = { pool_chunks, MAX_POOLS, sizeof(struct vc_pool) },
 	[VC_VMEM] = { vmem_chunks, MAX_VMEMS, sizeof(struct vc_vmem) },
 	[VC_USER_OBJECT] = { user_object_chunks, MAX_USERS, sizeof(struct vc_user_object) },
 };

@@ -28,7 +28,8 @@ enum vc_kind {
 	VC_GNODE = 21,
 	VC_USER_OBJECT = 22,
 	VC_VMEM = 23,
-	VC_KINDS = 24,
+	VC_POOL = 24,
+	VC_KINDS = 25,
 };
 
 #define VC_CHUNK_SHIFT 7

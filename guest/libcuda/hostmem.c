@@ -165,6 +165,21 @@ static void pinned_put(uint64_t address, uint64_t bytes)
 	pthread_mutex_unlock(&lock);
 }
 
+CUresult vc_pinned_alloc(struct vc_context *ctx, uint64_t bytes, enum vc_range_kind kind, unsigned int flags,
+			 uint64_t *ret)
+{
+	CUresult result = bytes > SIZE_MAX - PAGE ? CUDA_ERROR_OUT_OF_MEMORY : pinned_get(bytes, ret);
+
+	if (result)
+		return result;
+	if (vc_range_add(&(struct vc_range){
+		.base = *ret, .bytes = bytes, .kind = kind, .flags = flags, .owner = ctx })) {
+		pinned_put(*ret, bytes);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	return CUDA_SUCCESS;
+}
+
 CUresult cuMemHostAlloc(void **ptr, size_t bytes, unsigned int flags)
 {
 	const unsigned int known =
@@ -181,19 +196,10 @@ CUresult cuMemHostAlloc(void **ptr, size_t bytes, unsigned int flags)
 		*ptr = NULL;
 		return CUDA_SUCCESS;
 	}
-	result = bytes > SIZE_MAX - PAGE ? CUDA_ERROR_OUT_OF_MEMORY : pinned_get(bytes, &address);
-	if (result)
-		return result;
-	if (vc_range_add(&(struct vc_range){ .base = address,
-					     .bytes = bytes,
-					     .kind = VC_RANGE_PINNED,
-					     .flags = flags | CU_MEMHOSTALLOC_DEVICEMAP,
-					     .owner = ctx })) {
-		pinned_put(address, bytes);
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	}
-	*ptr = (void *)(uintptr_t)address;
-	return CUDA_SUCCESS;
+	result = vc_pinned_alloc(ctx, bytes, VC_RANGE_PINNED, flags | CU_MEMHOSTALLOC_DEVICEMAP, &address);
+	if (!result)
+		*ptr = (void *)(uintptr_t)address;
+	return result;
 }
 
 CUresult cuMemAllocHost_v2(void **ptr, size_t bytes)
@@ -373,7 +379,7 @@ CUresult cuMemHostRegister_v2(void *ptr, size_t bytes, unsigned int flags)
 
 void vc_hostmem_release(const struct vc_range *range)
 {
-	if (range->kind == VC_RANGE_PINNED) {
+	if (range->kind == VC_RANGE_PINNED || range->kind == VC_RANGE_MANAGED) {
 		pinned_put(range->base, range->bytes);
 	} else if (range->kind == VC_RANGE_REGISTERED) {
 		pthread_mutex_lock(&lock);

@@ -290,6 +290,12 @@ void vc_event_recorded(uint64_t event, struct vc_stream *s, uint64_t position);
 CUresult vc_host_start(void);
 void vc_host_job(CUhostFn fn, void *user, uint32_t before, uint32_t after, uint64_t value);
 
+// ---- memory pools (pool.c)
+
+// Counts bytes for the pool of this handle (0: the current one, which is stored), or refuses them.
+CUresult vc_pool_take(uint64_t *handle, uint64_t bytes);
+void vc_pool_give(uint64_t handle, uint64_t bytes); // 0: nothing
+
 // ---- the device (device.c)
 
 struct vc_device {

@@ -36,7 +36,8 @@ static void give_back(uint64_t address)
 	vgpu_push_mem_free(vc_client, &record);
 }
 
-static CUresult allocate(struct vc_context *ctx, uint64_t bytes, CUdeviceptr *ret)
+// pool: the pool's handle, 0: none.
+static CUresult allocate(struct vc_context *ctx, uint64_t bytes, uint64_t pool, CUdeviceptr *ret)
 {
 	struct record_mem_alloc record = { .size = bytes };
 	struct reply_mem_alloc reply;
@@ -44,8 +45,11 @@ static CUresult allocate(struct vc_context *ctx, uint64_t bytes, CUdeviceptr *re
 
 	if (result)
 		return result;
-	if (vc_range_add(&(struct vc_range){
-		.base = reply.address, .bytes = bytes, .kind = VC_RANGE_DEVICE, .owner = ctx })) {
+	if (vc_range_add(&(struct vc_range){ .base = reply.address,
+					     .bytes = bytes,
+					     .kind = VC_RANGE_DEVICE,
+					     .owner = ctx,
+					     .pool = pool })) {
 		give_back(reply.address);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
@@ -62,7 +66,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes)
 		result = vc_capture_unsafe();
 	if (result)
 		return result;
-	return ptr && bytes ? allocate(ctx, bytes, ptr) : CUDA_ERROR_INVALID_VALUE;
+	return ptr && bytes ? allocate(ctx, bytes, 0, ptr) : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height,
@@ -81,7 +85,7 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_
 	row &= ~(size_t)(PITCH_ALIGN - 1);
 	if (__builtin_mul_overflow(row, height, &bytes))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	result = allocate(ctx, bytes, ptr);
+	result = allocate(ctx, bytes, 0, ptr);
 	if (!result)
 		*pitch = row;
 	return result;
@@ -95,8 +99,14 @@ CUresult cuMemFree_v2(CUdeviceptr ptr)
 
 	if (result || !ptr)
 		return result;
-	if (vc_range_remove(ptr, 1u << VC_RANGE_DEVICE, &range))
+	if (vc_range_remove(ptr, 1u << VC_RANGE_DEVICE | 1u << VC_RANGE_MANAGED, &range))
 		return CUDA_ERROR_INVALID_VALUE;
+	if (range.kind == VC_RANGE_MANAGED) {
+		result = vc_streams_wait_all(NULL);
+		vc_hostmem_release(&range);
+		return result;
+	}
+	vc_pool_give(range.pool, range.bytes);
 	give_back(ptr);
 	return CUDA_SUCCESS;
 }
@@ -106,7 +116,7 @@ static CUresult capture_alloc(struct vc_stream *s, struct vc_context *ctx, size_
 {
 	struct vc_what what = { .type = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
 				.memory = calloc(1, sizeof(*what.memory)) };
-	CUresult result = what.memory ? allocate(ctx, bytes, ptr) : CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult result = what.memory ? allocate(ctx, bytes, 0, ptr) : CUDA_ERROR_OUT_OF_MEMORY;
 
 	if (result) {
 		free(what.memory);
@@ -134,7 +144,7 @@ static CUresult capture_free(struct vc_stream *s, CUdeviceptr ptr)
 }
 
 // In stream order this allocation is ready before anything that follows: it is ready when the call returns.
-CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream)
+static CUresult from_pool(CUdeviceptr *ptr, size_t bytes, uint64_t pool, CUstream stream)
 {
 	struct vc_stream *s;
 	struct vc_context *ctx;
@@ -146,7 +156,25 @@ CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream)
 		return result;
 	if (!ptr || !bytes)
 		return CUDA_ERROR_INVALID_VALUE;
-	return vc_stream_captures(s) ? capture_alloc(s, ctx, bytes, ptr) : allocate(ctx, bytes, ptr);
+	if (vc_stream_captures(s))
+		return capture_alloc(s, ctx, bytes, ptr);
+	result = vc_pool_take(&pool, bytes);
+	if (result)
+		return result;
+	result = allocate(ctx, bytes, pool, ptr);
+	if (result)
+		vc_pool_give(pool, bytes);
+	return result;
+}
+
+CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream)
+{
+	return from_pool(ptr, bytes, 0, stream);
+}
+
+CUresult cuMemAllocFromPoolAsync(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, CUstream stream)
+{
+	return pool ? from_pool(ptr, bytes, (uint64_t)(uintptr_t)pool, stream) : CUDA_ERROR_INVALID_VALUE;
 }
 
 // The executor waits for work in flight before it frees, so whatever uses the memory in the stream is done.

@@ -116,6 +116,14 @@ struct vc_vmem {
 	struct vc_vmem *next_mapped;
 };
 
+// A memory pool (pool.c).
+struct vc_pool {
+	struct vc_object object;
+	uint64_t limit; // bytes; 0: none
+	uint64_t threshold, used, high;
+	int reuse[3];
+};
+
 #define VC_LINK_OPTIONS 64 // twice as many as there are
 
 struct vc_link {

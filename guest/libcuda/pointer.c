@@ -52,18 +52,20 @@ static CUcontext context_of(const struct vc_range *range)
 static CUresult answer(const struct vc_range *r, CUdeviceptr ptr, int attribute, uint64_t value[2])
 {
 	uint64_t begin = r->base & ~(PIECE - 1), end = (r->base + r->bytes + PIECE - 1) & ~(PIECE - 1);
-	int device = vc_range_is_device(r);
+	int managed = r->kind == VC_RANGE_MANAGED, device = vc_range_is_device(r);
 
 	value[0] = value[1] = 0;
 	switch (attribute) {
 	case CU_POINTER_ATTRIBUTE_CONTEXT: value[0] = (uintptr_t)context_of(r); break;
 	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-		value[0] = device ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
+		value[0] = device || managed ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
 		break;
 	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: value[0] = ptr; break;
 	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
 		value[0] = device ? 0 : ptr;
 		return device ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+	case CU_POINTER_ATTRIBUTE_IS_MANAGED: value[0] = (uint64_t)managed; break;
+	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: value[0] = r->pool; break;
 	case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return CUDA_ERROR_INVALID_VALUE;
 	// Synchronous copies of device memory are complete when they return here in any case.
 	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: value[0] = device || r->sync_memops; break;
@@ -75,7 +77,7 @@ static CUresult answer(const struct vc_range *r, CUdeviceptr ptr, int attribute,
 	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: value[0] = CU_MEM_ACCESS_FLAGS_PROT_READWRITE; break;
 	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE: value[0] = end - begin; break;
 	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: value[0] = begin; break;
-	default: break; // not managed, device 0, no IPC, RDMA, pool or decompression: zero
+	default: break; // device 0, no IPC, RDMA or decompression: zero
 	}
 	return CUDA_SUCCESS;
 }

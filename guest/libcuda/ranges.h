@@ -12,6 +12,7 @@ enum vc_range_kind {
 	VC_RANGE_GLOBAL,     // a module's variable
 	VC_RANGE_PINNED,     // cuMemHostAlloc and its kin
 	VC_RANGE_REGISTERED, // cuMemHostRegister
+	VC_RANGE_MANAGED,    // cuMemAllocManaged: pinned memory that counts as the device's too
 	VC_RANGE_RESERVED,   // cuMemAddressReserve: the executor knows what is mapped in it
 };
 
@@ -22,6 +23,7 @@ struct vc_range {
 	uint64_t id;	// unique in the process
 	void *owner;	// struct vc_context, or struct vc_module for GLOBAL
 	int sync_memops;
+	uint64_t pool; // DEVICE: handle of the pool that it counts for; 0: none
 };
 
 // Enters a range; id is given here. -EEXIST: overlaps a known one; -ENOMEM. bytes must not be 0.

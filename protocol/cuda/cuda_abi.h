@@ -54,6 +54,7 @@ typedef int CUmem_advise;
 typedef int CUstreamCaptureStatus;
 typedef int CUstreamCaptureMode;
 typedef int CUmemPool_attribute;
+typedef int CUmemAllocationType;
 typedef int CUmemAllocationGranularity;
 typedef int CUtensorMapDataType;
 typedef int CUtensorMapInterleave;
@@ -294,6 +295,17 @@ enum cuda_mem_location_type {
 #define CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER 0x1u
 #define CU_OCCUPANCY_DEFAULT			0x0u
 #define CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE	0x1u
+
+enum cuda_pool_attribute {
+	CU_MEMPOOL_ATTR_REUSE_FOLLOW_EVENT_DEPENDENCIES = 1, // these three: int
+	CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC = 2,
+	CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES = 3,
+	CU_MEMPOOL_ATTR_RELEASE_THRESHOLD = 4, // these: uint64_t
+	CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT = 5,
+	CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH = 6,
+	CU_MEMPOOL_ATTR_USED_MEM_CURRENT = 7,
+	CU_MEMPOOL_ATTR_USED_MEM_HIGH = 8,
+};
 
 enum cuda_capture_status {
 	CU_STREAM_CAPTURE_STATUS_NONE = 0,

@@ -8,7 +8,7 @@ import stack
 PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "pinned_memory", "host_register",
             "copies", "copies_2d_3d", "fills", "stream_order", "per_thread_stream", "events_and_streams",
             "host_functions", "modules", "module_enumeration", "launches", "old_launch", "function_attributes", "kernel_results", "nvcc_kernels", "threads",
-            "fork_and_exec", "stale_handles", "capture", "graphs", "virtual_memory"]
+            "fork_and_exec", "stale_handles", "capture", "graphs", "virtual_memory", "pools_and_managed"]
 FAULTS = ["illegal", "freed", "misaligned", "trap", "assert"]
 
 

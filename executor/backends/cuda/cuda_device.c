@@ -15,16 +15,15 @@ static const struct rewrite {
 	const char *reason;
 } rewrites[] = {
 	{ 20, 0, "compute mode: the device is shared, each tenant may use it from any thread" },
-	{ 83, 0, "managed memory: no page migration between guest and GPU" },
 	{ 88, 0, "pageable access: the GPU sees registered guest memory only" },
-	{ 89, 0, "concurrent managed access: see 83" },
+	{ 89, 0, "concurrent managed access: managed memory is pinned memory of the host, no page migrates" },
 	{ 92, 0, "stream memory operations v1: waiting on guest memory is not offered" },
 	{ 93, 0, "64-bit stream memory operations v1: see 92" },
 	{ 94, 0, "stream wait NOR v1: see 92" },
 	{ 96, 0, "multi-device cooperative launch: one device a tenant" },
 	{ 98, 0, "flush of remote writes: see 92" },
 	{ 100, 0, "pageable access through the host's page tables: see 88" },
-	{ 101, 0, "direct managed access from the host: see 83" },
+	{ 101, 0, "direct managed access from the host: see 89" },
 	{ 103, 0, "memory as a file descriptor: no object of the host can be a descriptor in the guest" },
 	{ 104, 0, "Win32 handles: see 103" },
 	{ 105, 0, "Win32 KMT handles: see 103" },
