@@ -38,12 +38,12 @@
 #define VGPU_MAX_HOST_RANGES   4096
 
 // Objects of one channel. The index part of a handle is below its kind's limit.
-#define VGPU_MAX_STREAMS   4096
-#define VGPU_MAX_EVENTS	   32768
-#define VGPU_MAX_MODULES   4096
-#define VGPU_MAX_FUNCTIONS 65536
-#define VGPU_MAX_BLOBS	   16
-#define VGPU_MAX_GRAPHS	   4096
+#define VGPU_MAX_STREAMS     4096
+#define VGPU_MAX_EVENTS	     32768
+#define VGPU_MAX_MODULES     4096
+#define VGPU_MAX_FUNCTIONS   65536
+#define VGPU_MAX_BLOBS	     16
+#define VGPU_MAX_GRAPHS	     4096
 #define VGPU_MAX_GRAPH_NODES 262144 // of one executable graph
 #define VGPU_MAX_GRAPH_EDGES 1048576
 #define VGPU_MAX_GRAPH_BYTES VGPU_GIB(1) // of the descriptions of all graphs of a channel
@@ -57,8 +57,8 @@
 #define VGPU_MAX_LAUNCH_ATTRS 16
 #define VGPU_MAX_JIT_LOG      VGPU_KIB(4)
 #define VGPU_MAX_WATCHES      VGPU_MAX_EVENTS
-#define VGPU_MAX_LOG_LINE     512 // bytes of tenant-caused text in one log line
-#define VGPU_MAX_PRINT_BYTES  VGPU_MIB(1)	  // kernels' text that waits for the guest
+#define VGPU_MAX_LOG_LINE     512	  // bytes of tenant-caused text in one log line
+#define VGPU_MAX_PRINT_BYTES  VGPU_MIB(1) // kernels' text that waits for the guest
 #define VGPU_MAX_LAST_WORDS   VGPU_KIB(4)
 
 #endif

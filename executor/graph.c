@@ -86,7 +86,7 @@ static int32_t capture_nodes(struct executor *x, struct graph *g, uint32_t *ret_
 		const struct graph_op *op = &g->ops[i];
 
 		*ret_node = i;
-		result = x->ops->graph_place(x->backend, &g->froms[op->first_from], op->n_froms);
+		result = x->ops->graph_place(x->backend, &g->behind[op->first_behind], op->n_behind);
 		if (!result && op->kind == GRAPH_NODE_RECORD && op->enabled)
 			result = run_record(x, op, &into, true);
 		if (!result)
@@ -152,10 +152,10 @@ static int32_t read_edges(struct graph *g, const struct graph_edge *edges, uint3
 		if (e->to < last || e->to >= g->n_ops || e->from >= e->to ||
 		    !reserved_is_zero(e->reserved, sizeof(e->reserved)))
 			return CUDA_ERROR_INVALID_VALUE;
-		if (!g->ops[e->to].n_froms)
-			g->ops[e->to].first_from = i;
-		g->ops[e->to].n_froms++;
-		g->froms[i] = e->from;
+		if (!g->ops[e->to].n_behind)
+			g->ops[e->to].first_behind = i;
+		g->ops[e->to].n_behind++;
+		g->behind[i] = e->from;
 		last = e->to;
 	}
 	return CUDA_SUCCESS;
@@ -230,8 +230,8 @@ static int32_t read_graph(struct executor *x, struct graph *g, const struct blob
 	if (!edges)
 		return CUDA_ERROR_INVALID_VALUE;
 	g->ops = calloc(h->n_nodes ? h->n_nodes : 1, sizeof(*g->ops));
-	g->froms = calloc(h->n_edges ? h->n_edges : 1, sizeof(*g->froms));
-	if (!g->ops || !g->froms)
+	g->behind = calloc(h->n_edges ? h->n_edges : 1, sizeof(*g->behind));
+	if (!g->ops || !g->behind)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	g->n_ops = h->n_nodes;
 	result = read_edges(g, edges, h->n_edges);
@@ -253,7 +253,7 @@ static void free_parts(struct executor *x, struct graph *g)
 	for (uint32_t i = 0; i < g->n_ops; i++)
 		free(g->ops[i].body);
 	free(g->ops);
-	free(g->froms);
+	free(g->behind);
 	x->graph_bytes -= g->bytes;
 	free(g);
 }

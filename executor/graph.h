@@ -13,8 +13,8 @@ struct graph_op {
 	uint16_t kind, opcode; // enum graph_node_kind, enum opcode
 	bool enabled;
 	uint32_t bytes;
-	uint8_t *body;		      // a record's fields and tail, or a graph_host_node
-	uint32_t first_from, n_froms; // in the graph's froms
+	uint8_t *body;			 // a record's fields and tail, or a graph_host_node
+	uint32_t first_behind, n_behind; // in the graph's behind
 };
 
 struct graph {
@@ -22,7 +22,7 @@ struct graph {
 	uint64_t id; // names it in the table of durations, never reused
 	struct graph_op *ops;
 	uint32_t n_ops;
-	uint32_t *froms;	      // nodes that others stand behind
+	uint32_t *behind;	      // nodes that others stand behind
 	struct backend_graph *native; // NULL: launches replay the records
 	bool changed;		      // by graph_set, since native was made
 	bool has_host, has_events;

@@ -41,7 +41,7 @@ struct entry {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static SLIST_HEAD(, entry) buckets[BUCKETS];
 static uint64_t in_memory;
-static int disk_is_tidy; // looked at once a process
+static atomic_flag disk_is_tidy = ATOMIC_FLAG_INIT; // looked at once a process
 
 // ---- keys
 
@@ -233,13 +233,14 @@ static void tidy(const char *path)
 		struct dirent *d;
 		struct stat st;
 		DIR *dir = opendir(path);
+		int fd = dir ? dirfd(dir) : -1;
 
-		if (!dir)
+		if (fd < 0)
 			return;
 		total = 0;
 		while ((d = readdir(dir))) {
 			if (d->d_name[0] == '.' || strlen(d->d_name) >= sizeof(oldest) ||
-			    fstatat(dirfd(dir), d->d_name, &st, 0) || !S_ISREG(st.st_mode))
+			    fstatat(fd, d->d_name, &st, 0) || !S_ISREG(st.st_mode))
 				continue;
 			total += (uint64_t)st.st_size;
 			if (!oldest[0] || st.st_mtim.tv_sec < when.tv_sec) {
@@ -248,7 +249,7 @@ static void tidy(const char *path)
 			}
 		}
 		over = oldest[0] && total > (over ? limit / 2 : limit);
-		if (over && unlinkat(dirfd(dir), oldest, 0))
+		if (over && unlinkat(fd, oldest, 0))
 			over = 0;
 		closedir(dir);
 	} while (over);
@@ -264,10 +265,8 @@ static void disk_write(const struct key *k, const void *data, uint32_t bytes)
 
 	if (!folder(path))
 		return;
-	if (!disk_is_tidy) {
+	if (!atomic_flag_test_and_set(&disk_is_tidy))
 		tidy(path);
-		disk_is_tidy = 1;
-	}
 	length = strlen(path);
 	memcpy(made, path, length + 1);
 	snprintf(path + length, 64, "/%016llx", (unsigned long long)k->hash);
@@ -315,12 +314,15 @@ CUresult export_cache_lookup(void *handle, uint64_t zero, void **data, uint32_t 
 			memcpy(found, e->data, e->bytes);
 			*bytes = e->bytes;
 		}
-	} else {
-		found = disk_read(k, bytes);
-		if (found)
-			keep(k, found, *bytes);
 	}
 	pthread_mutex_unlock(&lock);
+	if (!e) {
+		found = disk_read(k, bytes);
+		pthread_mutex_lock(&lock);
+		if (found)
+			keep(k, found, *bytes);
+		pthread_mutex_unlock(&lock);
+	}
 	if (!found)
 		return CUDA_ERROR_NOT_FOUND;
 	*data = found;
@@ -336,8 +338,8 @@ CUresult export_cache_store(void *handle, uint64_t zero, const void *data, uint3
 		return CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_lock(&lock);
 	keep(k, data, bytes);
-	disk_write(k, data, bytes);
 	pthread_mutex_unlock(&lock);
+	disk_write(k, data, bytes);
 	return CUDA_SUCCESS;
 }
 

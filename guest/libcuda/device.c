@@ -12,17 +12,14 @@ struct vc_device vc_device;
 
 // Capabilities of the device that this library does not carry yet; a program that asks is told so.
 static const uint8_t hidden_attributes[] = {
-	83,		    // managed memory
-	89,		    // concurrent managed access
+	89,		    // concurrent managed access: managed memory is pinned memory
 	96,		    // cooperative launch on several devices
 	101,		    // managed memory from the host
-	102,		    // virtual memory management
 	103,		    // allocation handles as file descriptors
 	107,		    // compressible memory
 	110,		    // RDMA with virtual memory management
 	112,		    // sparse arrays
 	114,		    // timeline semaphores
-	115,		    // memory pools
 	116,		    // RDMA
 	119,		    // pool handle types
 	121,		    // deferred mapping of arrays
@@ -30,7 +27,6 @@ static const uint8_t hidden_attributes[] = {
 	123,		    // stream wait for NOR
 	124,		    // dma-buf
 	125,		    // event IPC
-	127,		    // tensor maps
 	128,		    // fabric handles
 	129,		    // unified function pointers
 	132,		    // multicast

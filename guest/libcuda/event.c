@@ -14,11 +14,15 @@ static struct vc_event *event_find(CUevent event)
 	return vc_object_find(VC_EVENT, (uint64_t)(uintptr_t)event);
 }
 
+// An event knows its context: the calling thread needs none (PyTorch's pinning thread has none).
 static CUresult enter_event(CUevent event, struct vc_event **ret)
 {
-	struct vc_context *ctx;
-	CUresult result = vc_enter(&ctx);
+	CUresult result = vc_ready();
 
+	if (!result && vc_thread.in_callback)
+		result = CUDA_ERROR_NOT_PERMITTED;
+	if (!result)
+		result = (CUresult)vgpu_client_sticky(vc_client);
 	if (result)
 		return result;
 	*ret = event_find(event);

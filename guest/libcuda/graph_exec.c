@@ -123,7 +123,7 @@ static char *describe_node(const struct exec_node *n, char *to)
 	to += sizeof(head);
 	if (head.kind == GRAPH_NODE_HOST)
 		memcpy(to, &host, sizeof(host));
-	else if (head.bytes)
+	else if (n->what.body)
 		memcpy(to, n->what.body, head.bytes);
 	return to + padded(head.bytes);
 }
@@ -616,7 +616,7 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph, CUgraphExecUpdate
 CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node,
 			   CUgraphExecUpdateResult *result)
 {
-	CUgraphExecUpdateResultInfo info;
+	CUgraphExecUpdateResultInfo info = { .result = CU_GRAPH_EXEC_UPDATE_ERROR };
 	CUresult r = cuGraphExecUpdate_v2(exec, graph, &info);
 
 	if (result)

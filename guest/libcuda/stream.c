@@ -116,7 +116,7 @@ CUresult vc_stream_resolve(CUstream stream, struct vc_stream **ret)
 {
 	CUresult result = vc_stream_resolve_any(stream, ret);
 
-	if (!VC_LIKELY(*ret != &vc_legacy_stream) && !result &&
+	if (!result && !VC_LIKELY(*ret != &vc_legacy_stream) &&
 	    atomic_load_explicit(&vc_captures_blocking, memory_order_relaxed))
 		return vc_capture_forbids_legacy();
 	return result;

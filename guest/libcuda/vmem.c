@@ -8,7 +8,8 @@
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
 
-#define GRANULE (2ull << 20)
+#define GRANULE		      (2ull << 20)
+#define POSIX_FILE_DESCRIPTOR 1
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vc_vmem *mapped;
@@ -68,12 +69,14 @@ CUresult cuMemAddressFree(CUdeviceptr ptr, size_t bytes)
 
 // ---- memory
 
-// Device memory of this device without a handle for others is what there is.
+// Device memory of this device is what there is. PyTorch's expandable segments ask for memory that could be
+// exported as a file descriptor and hardly ever export it: they get it, and the export is what is refused.
 static CUresult check_kind(const CUmemAllocationProp *prop)
 {
 	if (!prop || prop->type != CU_MEM_ALLOCATION_TYPE_PINNED)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (prop->location.type != CU_MEM_LOCATION_TYPE_DEVICE || prop->requestedHandleTypes) {
+	if (prop->location.type != CU_MEM_LOCATION_TYPE_DEVICE ||
+	    (prop->requestedHandleTypes & ~POSIX_FILE_DESCRIPTOR)) {
 		vc_log("cuMemCreate: location type %d, handle types %d are not supported",
 		       prop->location.type, prop->requestedHandleTypes);
 		return CUDA_ERROR_NOT_SUPPORTED;

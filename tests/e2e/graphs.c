@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Graphs made node by node: every kind of node, parameters read back and changed, clones, children, updates of
-// what was instantiated, host functions and events inside.
+// Graphs made node by node: every kind of node, parameters read back and changed, clones, children, updates
+// of what was instantiated, host functions and events inside.
 #include <stdatomic.h>
 #include <string.h>
 
@@ -107,7 +107,8 @@ static void shape(void)
 static void params(void)
 {
 	CUDA_KERNEL_NODE_PARAMS p = { 0 };
-	CUDA_MEMSET_NODE_PARAMS m = { .dst = word, .elementSize = 4, .value = 9, .width = 1, .height = 1 }, back;
+	CUDA_MEMSET_NODE_PARAMS m = { .dst = word, .elementSize = 4, .value = 9, .width = 1, .height = 1 },
+				back;
 	CUgraphNode a, b;
 	uint32_t what;
 	CUgraph graph;

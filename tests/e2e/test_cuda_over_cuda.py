@@ -12,7 +12,7 @@ from test_programs import FAULTS, check, check_prints
 
 pytestmark = pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="both layers run under the sanitizers by themselves")
 
-PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "copies", "copies_2d_3d", "fills", "capture", "graphs", "pools_and_managed",
+PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "copies", "copies_2d_3d", "fills", "capture", "graphs",
             "modules", "launches", "function_attributes", "kernel_results", "threads", "fork_and_exec", "stale_handles"]
 
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Addresses and memory apart, as caching allocators use them: reserve much, create and map piece by piece, let
-// kernels and copies run across the pieces, give back in any order.
+// Addresses and memory apart, as caching allocators use them: reserve much, create and map piece by piece,
+// let kernels and copies run across the pieces, give back in any order.
 #include <string.h>
 
 #include "tests/e2e/check.h"
@@ -29,7 +29,8 @@ static void bad_arguments(void)
 	odd.type = 77;
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemCreate(&handle, PIECE, &odd, 0));
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemAddressFree(0x1000, PIECE));
-	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemRelease(12345));
+	if (check_backend() != BACKEND_NATIVE) // there a handle is an address that is read
+		EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemRelease(12345));
 }
 
 static void pieces(void)

@@ -57,7 +57,8 @@ static void devices_answer_locally(void **state)
 	assert_int_equal(cuDeviceGetAttribute(&v, 148, 0), CUDA_ERROR_INVALID_VALUE);
 	assert_int_equal(cuDeviceGetAttribute(&v, 75, 3), CUDA_ERROR_INVALID_DEVICE);
 	assert_int_equal(v, -7);
-	assert_int_equal(cuDeviceGetAttribute(&v, 83, 0), 0); // managed memory: not carried, not claimed
+	assert_int_equal(cuDeviceGetAttribute(&v, 89, 0),
+			 0); // concurrent managed access: not carried, not claimed
 	assert_int_equal(v, 0);
 	assert_int_equal(cuDeviceGetUuid_v2(&uuid, 0), 0);
 	assert_memory_equal(&uuid, "0123456789abcdef", 16);
