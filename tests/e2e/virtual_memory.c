@@ -75,7 +75,8 @@ static void pieces(void)
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemAddressFree(base, 64 * PIECE));
 	// The place is free again, and a wish for it is heard.
 	OK(cuMemAddressReserve(&other, 2 * PIECE, 0, base, 0));
-	CHECK(other == base, "reserved where it was asked for");
+	if (check_backend() != BACKEND_NATIVE) // the driver may give another place
+		CHECK(other == base, "reserved where it was asked for");
 	OK(cuMemAddressFree(other, 2 * PIECE));
 }
 
