@@ -32,23 +32,8 @@ export VGPU_NUMBA_PYTHON
 "$python" -m pytest -q -rs -p no:cacheprovider "$source/tests/e2e" --ignore="$source/tests/e2e/test_cuda_over_cuda.py" "$@" \
 	|| status=1
 
-# Programs of Python packages that this machine happens to have; each says what it lacks (77).
-for script in "$here"/programs_*.py; do
-	for backend in $backends; do
-		command=("$python" "$script")
-		[ "$backend" = native ] || command=("$VGPU_BUILD/run/vgpu-run" --private --backend "$backend" -- "${command[@]}")
-		said=$(timeout 240 "${command[@]}" 2>&1)
-		code=$?
-		name="$(basename "$script") $backend"
-		case $code in
-		0) echo "ok      $name: $(tail -n 1 <<<"$said")" ;;
-		77) echo "skipped $name: $(tail -n 1 <<<"$said")" ;;
-		*)
-			echo "FAILED  $name: status $code"
-			tail -n 15 <<<"$said" | sed 's/^/        /'
-			status=1
-			;;
-		esac
-	done
-done
+# Frameworks that this machine happens to have, case by case, native and ours in one run.
+if [ "$backends" = "native cuda" ]; then
+	"$python" "$here/acceptance.py" --out "${VGPU_OUT:-$(mktemp -d)}" || status=1
+fi
 exit $status
