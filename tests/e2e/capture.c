@@ -122,7 +122,8 @@ static void fork_and_join(CUstream s1, CUstream s2)
 static void copies(CUstream s)
 {
 	enum { N = 5000 };
-	uint32_t *from = malloc(N * sizeof(*from)), *to = calloc(N, sizeof(*to));
+	// In whole pages of their own, but with one page in common.
+	uint32_t *from = aligned_alloc(4096, 40960), *to = from + N;
 	CUdeviceptr device;
 	CUgraph graph;
 	CUgraphExec exec;
@@ -145,7 +146,6 @@ static void copies(CUstream s)
 	MUST(cuGraphDestroy(graph));
 	MUST(cuMemFree_v2(device));
 	free(from);
-	free(to);
 }
 
 static void forbidden(CUstream s, CUstream blocking)
