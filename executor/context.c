@@ -145,7 +145,10 @@ int32_t on_mem_free(struct executor *x, const struct record_mem_free *r)
 		return result;
 	if (!memory_is_base(&x->memory, r->address))
 		return CUDA_ERROR_INVALID_VALUE;
-	return track_idle(&x->track) ? memory_free(&x->memory, r->address) : RESULT_AGAIN;
+	if (!track_idle(&x->track))
+		return RESULT_AGAIN;
+	x->gone++;
+	return memory_free(&x->memory, r->address);
 }
 
 int32_t on_vm_reserve(struct executor *x, const struct record_vm_reserve *r, struct reply_vm_reserve *ret)
@@ -191,7 +194,10 @@ int32_t on_vm_unmap(struct executor *x, const struct record_vm_unmap *r)
 		return result;
 	if (!memory_is_mapped(&x->memory, r->address, r->size))
 		return CUDA_ERROR_INVALID_VALUE;
-	return track_idle(&x->track) ? memory_unmap(&x->memory, r->address, r->size) : RESULT_AGAIN;
+	if (!track_idle(&x->track))
+		return RESULT_AGAIN;
+	x->gone++;
+	return memory_unmap(&x->memory, r->address, r->size);
 }
 
 int32_t on_host_register(struct executor *x, const struct record_host_register *r)
@@ -209,5 +215,8 @@ int32_t on_host_unregister(struct executor *x, const struct record_host_unregist
 		return result;
 	if (!hostmem_is_base(&x->hostmem, r->address))
 		return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
-	return track_idle(&x->track) ? hostmem_unregister(&x->hostmem, r->address) : RESULT_AGAIN;
+	if (!track_idle(&x->track))
+		return RESULT_AGAIN;
+	x->gone++;
+	return hostmem_unregister(&x->hostmem, r->address);
 }

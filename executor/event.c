@@ -50,6 +50,7 @@ void event_free(struct executor *x, void *object)
 	struct event *e = object;
 
 	handle_remove(x, e->object.handle);
+	x->events_gone++;
 	event_release(x, e);
 }
 

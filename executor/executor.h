@@ -66,10 +66,12 @@ struct executor {
 	uint64_t now_ns; // when the loop's round began
 	bool active;	 // the context exists
 	struct reply_context_activate activation;
-	int32_t sticky;		// CUresult, 0: none
-	bool stored;		// something that the guest may sleep for, since the last wake
-	uint64_t image_bytes;	// of all blobs
-	uint64_t graph_bytes;	// of all graphs' descriptions
+	int32_t sticky;	      // CUresult, 0: none
+	bool stored;	      // something that the guest may sleep for, since the last wake
+	uint64_t image_bytes; // of all blobs
+	uint64_t graph_bytes; // of all graphs: descriptions and what is kept for each node
+	// Modules, memory or registrations that went, and events that did: a graph may name them (graph.c).
+	uint64_t gone, events_gone;
 	uint64_t last_function; // id of a function or graph
 };
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/limits.h"
 #include "executor/executor.h"
 #include "executor/graph.h"
@@ -15,7 +16,8 @@
 #include "executor/work.h"
 #include "protocol/cuda/cuda_abi.h"
 
-#define NO_NODE UINT32_MAX
+#define NO_NODE	   UINT32_MAX
+#define NODE_BYTES 1024u // charged for a node beside its description: what we and a driver keep of it
 
 // ---- running one node ----
 
@@ -112,6 +114,8 @@ static int32_t native_build(struct executor *x, struct graph *g, uint32_t *ret_n
 		result = ended;
 	}
 	g->changed = result != CUDA_SUCCESS;
+	g->gone = x->gone;
+	g->events_gone = x->events_gone;
 	return result;
 }
 
@@ -207,6 +211,7 @@ static int32_t read_node(struct executor *x, struct graph *g, struct graph_op *o
 	case GRAPH_NODE_EMPTY: return n.bytes || n.opcode ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 	case GRAPH_NODE_RECORD:
 		g->has_events |= n.opcode == OPCODE_EVENT_RECORD;
+		g->has_waits |= n.opcode == OPCODE_STREAM_WAIT_EVENT;
 		return opcode_allowed(n.opcode) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	case GRAPH_NODE_HOST:
 		g->has_host = true;
@@ -227,8 +232,12 @@ static int32_t read_graph(struct executor *x, struct graph *g, const struct blob
 	    h->n_edges > VGPU_MAX_GRAPH_EDGES)
 		return CUDA_ERROR_INVALID_VALUE;
 	edges = take(&r, (uint64_t)h->n_edges * sizeof(*edges));
-	if (!edges)
+	if (!edges || h->n_nodes > r.left / sizeof(struct graph_node))
 		return CUDA_ERROR_INVALID_VALUE;
+	if ((uint64_t)h->n_nodes * NODE_BYTES > VGPU_MAX_GRAPH_BYTES - x->graph_bytes)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	g->bytes += (uint64_t)h->n_nodes * NODE_BYTES;
+	x->graph_bytes += (uint64_t)h->n_nodes * NODE_BYTES;
 	g->ops = calloc(h->n_nodes ? h->n_nodes : 1, sizeof(*g->ops));
 	g->behind = calloc(h->n_edges ? h->n_edges : 1, sizeof(*g->behind));
 	if (!g->ops || !g->behind)
@@ -328,18 +337,16 @@ int32_t on_graph_set(struct executor *x, const struct record_graph_set *r, struc
 		return CUDA_ERROR_INVALID_VALUE;
 	op = &graph->ops[r->node];
 	if (tail_bytes) {
-		uint64_t grown = tail_bytes > op->bytes ? tail_bytes - op->bytes : 0;
-
-		if (grown > VGPU_MAX_GRAPH_BYTES - x->graph_bytes)
+		if (tail_bytes > op->bytes && tail_bytes - op->bytes > VGPU_MAX_GRAPH_BYTES - x->graph_bytes)
 			return CUDA_ERROR_OUT_OF_MEMORY;
 		body = realloc(op->body, tail_bytes);
 		if (!body)
 			return CUDA_ERROR_OUT_OF_MEMORY;
 		memcpy(body, tail, tail_bytes);
+		graph->bytes = graph->bytes - op->bytes + tail_bytes;
+		x->graph_bytes = x->graph_bytes - op->bytes + tail_bytes;
 		op->body = body;
 		op->bytes = tail_bytes;
-		graph->bytes += grown;
-		x->graph_bytes += grown;
 	}
 	op->enabled = r->enabled;
 	graph->changed = true;
@@ -348,13 +355,42 @@ int32_t on_graph_set(struct executor *x, const struct record_graph_set *r, struc
 
 // ---- launches ----
 
-// Brings the backend's graph up to what graph_set changed since. A change that it cannot take makes a new
-// one.
+// Brings the backend's graph up to what graph_set changed since, and has all of it checked again when
+// something is gone that it may name: capturing anew does both. A change that only a replay can do gives the
+// backend's graph up.
 static int32_t refresh(struct executor *x, struct graph *g)
 {
+	bool stale = g->changed || g->gone != x->gone ||
+		     ((g->has_events || g->has_waits) && g->events_gone != x->events_gone);
 	uint32_t node;
+	int32_t result;
 
-	return g->native && g->changed ? native_build(x, g, &node) : CUDA_SUCCESS;
+	if (!g->native || !stale)
+		return CUDA_SUCCESS;
+	result = native_build(x, g, &node);
+	if (result != CUDA_ERROR_NOT_SUPPORTED)
+		return result;
+	x->ops->graph_free(x->backend, g->native);
+	g->native = NULL;
+	return CUDA_SUCCESS;
+}
+
+// The lane comes to stand behind what the graph's wait nodes wait for.
+static void add_guards(struct executor *x, const struct graph *g, uint32_t lane)
+{
+	for (uint32_t i = 0; g->has_waits && i < g->n_ops; i++) {
+		struct record_stream_wait_event wait;
+		struct stream *none;
+		struct event *event;
+		int32_t result;
+		const char *why;
+
+		if (g->ops[i].opcode == OPCODE_STREAM_WAIT_EVENT &&
+		    !check_stream_wait_event(x, g->ops[i].body, g->ops[i].bytes, &wait, &none, &event,
+					     &result, &why) &&
+		    !result)
+			track_guard_add(x, lane, &event->guard);
+	}
 }
 
 static void note_events(struct executor *x, struct graph *g, uint32_t lane)
@@ -382,6 +418,7 @@ static int32_t launch_native(struct executor *x, struct graph *g, struct stream 
 	int32_t result;
 
 	track_before(x, lane);
+	add_guards(x, g, lane);
 	result = x->ops->graph_launch(x->backend, g->native, work_stream(stream));
 	if (result)
 		return result;
@@ -408,7 +445,16 @@ static int32_t run_host(struct executor *x, const struct graph_op *op, struct st
 	return result ? result : on_stream_wait_value(x, &wait, stream);
 }
 
-// Goes on where room in flight ended the attempt before.
+// As the loop asks before each record: room in flight (a host node takes two places), and the gate.
+static bool may_go_on(const struct executor *x)
+{
+	if (x->track.records + 2 > TRACK_MAX_RECORDS)
+		return false;
+	return gate_is_free(&x->gate) ||
+	       gate_ask_slow(&x->gate, clock_now_ns(), x->track.predicted_ns) == GATE_GO;
+}
+
+// Goes on where the attempt before had to stop.
 static int32_t launch_replay(struct executor *x, struct graph *g, struct stream *stream, uint64_t run)
 {
 	int32_t result = CUDA_SUCCESS;
@@ -416,7 +462,7 @@ static int32_t launch_replay(struct executor *x, struct graph *g, struct stream 
 	while (!result && g->cursor < g->n_ops) {
 		const struct graph_op *op = &g->ops[g->cursor];
 
-		if (!track_has_room(&x->track))
+		if (!may_go_on(x))
 			return RESULT_AGAIN;
 		if (op->kind == GRAPH_NODE_HOST)
 			result = run_host(x, op, stream, run);

@@ -25,7 +25,8 @@ struct graph {
 	uint32_t *behind;	      // nodes that others stand behind
 	struct backend_graph *native; // NULL: launches replay the records
 	bool changed;		      // by graph_set, since native was made
-	bool has_host, has_events;
+	uint64_t gone, events_gone;   // the executor's counts when native was made
+	bool has_host, has_events, has_waits;
 	uint32_t cursor;	       // of a replay that waits for room
 	uint64_t launches, copy_bytes; // of one launch of native
 	uint64_t bytes;		       // counted against VGPU_MAX_GRAPH_BYTES

@@ -118,6 +118,7 @@ void module_free(struct executor *x, void *object)
 	struct function *f;
 	struct module_global *g;
 
+	x->gone++;
 	while ((f = LIST_FIRST(&m->functions))) {
 		LIST_REMOVE(f, next);
 		handle_remove(x, f->object.handle);

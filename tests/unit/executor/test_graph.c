@@ -3,6 +3,7 @@
 // them on a backend without graphs of its own.
 #include <string.h>
 
+#include "common/clock.h"
 #include "executor/graph.h"
 #include "executor/work.h"
 #include "protocol/cuda/cuda_abi.h"
@@ -295,6 +296,231 @@ static void malformed_bodies(void **state)
 	destroy();
 }
 
+// ---- what a review found, on a backend that makes graphs of its own and on one that has none ----
+
+static int g_begin(struct backend *b, uint32_t n, struct backend_stream **ret)
+{
+	(void)b;
+	(void)n;
+	*ret = NULL;
+	return 0;
+}
+static int g_place(struct backend *b, const uint32_t *x, uint32_t n)
+{
+	(void)b;
+	(void)x;
+	(void)n;
+	return 0;
+}
+static int g_placed(struct backend *b)
+{
+	(void)b;
+	return 0;
+}
+static int g_end(struct backend *b, struct backend_graph **g)
+{
+	(void)b;
+	if (g)
+		*g = (void *)8;
+	return 0;
+}
+static unsigned native_launches;
+static int g_launch(struct backend *b, struct backend_graph *g, struct backend_stream *s)
+{
+	(void)b;
+	(void)g;
+	(void)s;
+	native_launches++;
+	return 0;
+}
+static void g_free(struct backend *b, struct backend_graph *g)
+{
+	(void)b;
+	(void)g;
+}
+static int setup_native(void **state)
+{
+	struct backend_ops *o = (struct backend_ops *)fake_backend();
+	(void)state;
+	o->capabilities |= BACKEND_CAP_GRAPHS;
+	o->graph_begin = g_begin;
+	o->graph_place = g_place;
+	o->graph_placed = g_placed;
+	o->graph_end = g_end;
+	o->graph_launch = g_launch;
+	o->graph_upload = g_launch;
+	o->graph_free = g_free;
+	native_launches = 0;
+	f = fixture_new(o);
+	if (fixture_activate(f))
+		return -1;
+	dev = fixture_alloc(f, 65536);
+	generation = 0;
+	return 0;
+}
+static void freed_memory_is_noticed(void **state)
+{
+	struct record_mem_free m = { .address = dev };
+	(void)state;
+	begin(1, 0);
+	copy_node(dev, dev + 64);
+	assert_int_equal(create(NULL), 0);
+	assert_int_equal(launch(), 0);
+	PUSH(f, OPCODE_MEM_FREE, &m);
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_equal(fixture_deferred(f), 0);
+	assert_false(memory_is_base(&f->x.memory, dev));
+	assert_int_not_equal(launch(), 0);
+}
+static void dead_events_are_noticed(void **state)
+{
+	uint64_t ev = handle_make(HANDLE_EVENT, 1, 0);
+	struct record_event_create c = { .event = ev };
+	struct record_event_destroy de = { .event = ev };
+	struct record_event_record r = { .event = ev };
+	(void)state;
+	PUSH(f, OPCODE_EVENT_CREATE, &c);
+	begin(1, 0);
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_EVENT_RECORD }, &r, sizeof(r));
+	assert_int_equal(create(NULL), 0);
+	assert_int_equal(launch(), 0);
+	PUSH(f, OPCODE_EVENT_DESTROY, &de);
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_not_equal(launch(), 0);
+}
+static void unloaded_modules_are_noticed(void **state)
+{
+	uint64_t blob = handle_make(HANDLE_BLOB, 500, 1), mod = handle_make(HANDLE_MODULE, 1, 0),
+		 fn = handle_make(HANDLE_FUNCTION, 1, 0);
+	struct record_blob_create b = { .blob = blob, .size = 4 };
+	struct record_module_load l = { .module = mod, .blob = blob };
+	struct record_function_get g = { .module = mod, .function = fn };
+	struct record_module_unload u = { .module = mod };
+	struct record_launch k = { .function = fn,
+				   .grid_x = 1,
+				   .grid_y = 1,
+				   .grid_z = 1,
+				   .block_x = 1,
+				   .block_y = 1,
+				   .block_z = 1 };
+	(void)state;
+	assert_int_equal(fixture_call(f, OPCODE_BLOB_CREATE, &b, sizeof(b), NULL, 0, NULL, 0), 0);
+	assert_int_equal(fixture_call(f, OPCODE_MODULE_LOAD, &l, sizeof(l), NULL, 0, NULL, 0), 0);
+	assert_int_equal(fixture_call(f, OPCODE_FUNCTION_GET, &g, sizeof(g), "k", 1, NULL, 0), 0);
+	begin(1, 0);
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_LAUNCH }, &k, sizeof(k));
+	assert_int_equal(create(NULL), 0);
+	assert_int_equal(launch(), 0);
+	PUSH(f, OPCODE_MODULE_UNLOAD, &u);
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_equal(fixture_deferred(f), 0);
+	assert_null(handle_get(&f->x, HANDLE_FUNCTION, fn));
+	assert_int_not_equal(launch(), 0);
+}
+static void bytes_are_given_back(void **state)
+{
+	static uint8_t big[16384];
+	struct record_graph_set s = { .graph = 0, .node = 0, .enabled = 1 };
+	struct record_copy c = { .dst = dev, .src = dev + 64, .width = 8, .height = 1, .depth = 1 };
+	uint64_t first;
+	(void)state;
+	begin(1, 0);
+	copy_node(dev, dev + 64);
+	assert_int_equal(create(NULL), 0);
+	s.graph = GRAPH;
+	first = f->x.graph_bytes;
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), big, sizeof(big), NULL, 0),
+				 0);
+		assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), &c, sizeof(c), NULL, 0), 0);
+	}
+	assert_int_equal(f->x.graph_bytes, first);
+}
+static void a_replay_keeps_to_the_budget(void **state)
+{
+	(void)state;
+	fake.async = true;
+	begin(400, 0);
+	for (int i = 0; i < 400; i++)
+		copy_node(dev, dev + 64);
+	assert_int_equal(create(NULL), 0);
+	fixture_open_gate(f, clock_now_ns() + 5000000000ull);
+	atomic_store(&f->x.turn->inflight_budget_ns, 1);
+	launch();
+	assert_true(fake.copies < 10);
+}
+static void event_waits_carry_host_waits(void **state)
+{
+	uint64_t ev = handle_make(HANDLE_EVENT, 1, 0), s1 = handle_make(HANDLE_STREAM, 1, 0),
+		 s2 = handle_make(HANDLE_STREAM, 1, 1);
+	struct record_event_create c = { .event = ev };
+	struct record_stream_create a = { .stream = s1, .flags = 1 }, b = { .stream = s2, .flags = 1 };
+	struct record_stream_wait_value wv = { .stream = s1, .value = 1, .slot = 7 };
+	struct record_event_record r = { .stream = s1, .event = ev };
+	struct record_stream_wait_event w = { .event = ev };
+	struct record_graph_launch gl = { .stream = s2, .run = 1 };
+	uint32_t plain;
+	(void)state;
+	fake.async = true;
+	PUSH(f, OPCODE_EVENT_CREATE, &c);
+	PUSH(f, OPCODE_STREAM_CREATE, &a);
+	PUSH(f, OPCODE_STREAM_CREATE, &b);
+	PUSH(f, OPCODE_STREAM_WAIT_VALUE, &wv);
+	PUSH(f, OPCODE_EVENT_RECORD, &r);
+	fixture_run(f);
+	plain = track_in_flight(&f->x.track);
+	begin(1, 0);
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_STREAM_WAIT_EVENT }, &w,
+	     sizeof(w));
+	assert_int_equal(create(NULL), 0);
+	gl.graph = GRAPH;
+	PUSH(f, OPCODE_GRAPH_LAUNCH, &gl);
+	fixture_run(f);
+	assert_int_equal(track_in_flight(&f->x.track), plain);
+}
+
+static int end_result;
+static int g_end2(struct backend *b, struct backend_graph **g)
+{
+	(void)b;
+	if (end_result)
+		return end_result;
+	if (g)
+		*g = (void *)8;
+	return 0;
+}
+static void what_only_a_replay_can_do(void **state)
+{
+	struct record_graph_set s = { .node = 0, .enabled = 1 };
+	struct record_copy c = { .dst = dev, .src = dev + 64, .width = 8, .height = 1, .depth = 1 };
+	(void)state;
+	((struct backend_ops *)f->x.ops)->graph_end = g_end2;
+	begin(1, 0);
+	copy_node(dev, dev + 64);
+	assert_int_equal(create(NULL), 0);
+	s.graph = GRAPH;
+	assert_int_equal(launch(), 0);
+	end_result = CUDA_ERROR_NOT_SUPPORTED;
+	assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), &c, sizeof(c), NULL, 0), 0);
+	assert_int_equal(launch(), 0);
+	assert_int_equal(launch(), 0);
+	end_result = 0;
+}
+static void host_nodes_take_two_places(void **state)
+{
+	struct record_stream_wait_value wv = { .value = 1, .slot = 500 };
+	(void)state;
+	fake.async = true;
+	PUSH(f, OPCODE_STREAM_WAIT_VALUE, &wv);
+	begin(256, 0);
+	for (uint32_t i = 0; i < 256; i++) {
+		struct graph_host_node h = { 2 * (i % 200), 2 * (i % 200) + 1 };
+		node((struct graph_node){ .kind = GRAPH_NODE_HOST }, &h, sizeof(h));
+	}
+	assert_int_equal(create(NULL), 0);
+	launch();
+	assert_true(f->x.track.records <= TRACK_MAX_RECORDS);
+}
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -305,6 +531,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(hostile_edges, setup, teardown),
 		cmocka_unit_test_setup_teardown(hostile_nodes, setup, teardown),
 		cmocka_unit_test_setup_teardown(malformed_bodies, setup, teardown),
+		cmocka_unit_test_setup_teardown(freed_memory_is_noticed, setup_native, teardown),
+		cmocka_unit_test_setup_teardown(dead_events_are_noticed, setup_native, teardown),
+		cmocka_unit_test_setup_teardown(unloaded_modules_are_noticed, setup_native, teardown),
+		cmocka_unit_test_setup_teardown(event_waits_carry_host_waits, setup_native, teardown),
+		cmocka_unit_test_setup_teardown(what_only_a_replay_can_do, setup_native, teardown),
+		cmocka_unit_test_setup_teardown(bytes_are_given_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_replay_keeps_to_the_budget, setup, teardown),
+		cmocka_unit_test_setup_teardown(host_nodes_take_two_places, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
