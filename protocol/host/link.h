@@ -12,8 +12,6 @@
 //     |<---- CHANNEL_OK {3 fds} or ERROR                                |
 //     |           ... calls travel in the channel, not here ...         |
 //     |<---- CHANNEL_LOST (executor died, was stopped)                  |
-//     | DEVICE ----------------------->|                                |
-//     |<- DEVICE_PROCESS..., DEVICE_STATE                               |
 //     | TENANT_CREATE (operator only) >|                                |
 //     |<---- TENANT_OK {path}          |                                |
 //     | STATUS (operator only) ------->|                                |
@@ -38,7 +36,6 @@ enum link_type {
 	LINK_CHANNEL_OPEN = 0x0102,
 	LINK_TENANT_CREATE = 0x0103, // operator: peer uid is 0 or the mediator's
 	LINK_STATUS = 0x0104,	     // operator
-	LINK_DEVICE = 0x0105,	     // any client: what its GPU is and does now
 	// mediator -> client
 	LINK_HELLO_OK = 0x0201,
 	LINK_CHANNEL_OK = 0x0202, // fds: channel memfd, host window memfd, doorbell eventfd
@@ -46,8 +43,6 @@ enum link_type {
 	LINK_STATUS_ROW = 0x0204,
 	LINK_STATUS_END = 0x0205,
 	LINK_CHANNEL_LOST = 0x0206,
-	LINK_DEVICE_STATE = 0x0207,
-	LINK_DEVICE_PROCESS = 0x0208, // one for each process of the tenant, in front of DEVICE_STATE
 	LINK_ERROR =
 	    0x02ff, // answer to a request that was refused; the link stays open unless the text says so
 	// mediator -> executor
@@ -195,62 +190,6 @@ struct link_status_end {
 	char device[64];
 };
 static_assert(sizeof(struct link_status_end) == 128, "wire");
-
-struct link_device {
-	struct link_header header;
-};
-static_assert(sizeof(struct link_device) == 16, "wire");
-
-// A process of the asking tenant that has a channel.
-struct link_device_process {
-	struct link_header header;
-	uint32_t pid; // as the peer of the socket shows it to the mediator
-	uint32_t reserved;
-	uint64_t memory_used; // device bytes charged to its channel
-	uint64_t gpu_ns;      // time in which its work held the device, since its channel was opened
-};
-static_assert(sizeof(struct link_device_process) == 40, "wire");
-
-enum link_device_valid {
-	LINK_DEVICE_TEMPERATURE = 1u << 0,
-	LINK_DEVICE_POWER = 1u << 1,
-	LINK_DEVICE_CLOCKS = 1u << 2,
-	LINK_DEVICE_PCI = 1u << 3,
-	LINK_DEVICE_PCIE = 1u << 4,
-	LINK_DEVICE_PERFORMANCE = 1u << 5,
-	LINK_DEVICE_ECC = 1u << 6,
-	LINK_DEVICE_MEMORY_BUS = 1u << 7,
-};
-
-// The GPU as the asking tenant may see it: identity as libcuda tells it, memory as its quota allows,
-// utilisation of its own work only, the card's sensors. Answered without starting an executor.
-struct link_device_state {
-	struct link_header header;
-	uint32_t valid; // enum link_device_valid: which of the fields below were measured
-	uint32_t index; // ordinal in the tenant's view: 0
-	char name[96];
-	char backend[32];
-	char driver_version[32]; // text as NVML tells it, "580.159.04"
-	uint8_t uuid[16];	 // as cuDeviceGetUuid
-	uint32_t cuda_version;	 // as cuDriverGetVersion: 13000
-	uint32_t compute_major, compute_minor;
-	uint32_t pci_domain, pci_bus, pci_device;
-	uint32_t pci_device_id, pci_subsystem_id; // device << 16 | vendor
-	uint32_t pcie_generation, pcie_generation_max, pcie_width, pcie_width_max;
-	uint64_t memory_total, memory_used, memory_free; // bytes, as cuMemGetInfo tells this tenant
-	uint32_t utilization_gpu;    // percent of the last second in which this tenant's work held the device
-	uint32_t utilization_memory; // percent
-	uint32_t temperature;	     // degrees Celsius
-	uint32_t power_milliwatts, power_limit_milliwatts;
-	uint32_t clock_sm, clock_sm_max, clock_memory, clock_memory_max; // MHz
-	uint32_t performance_state;					 // 0 is P0
-	uint32_t ecc_enabled;
-	uint32_t multiprocessors;
-	uint32_t memory_bus_width; // bits
-	uint32_t processes;	   // how many DEVICE_PROCESS messages came in front
-	uint64_t now_ns;	   // CLOCK_MONOTONIC of the sample
-};
-static_assert(sizeof(struct link_device_state) == 336, "wire");
 
 struct link_assign {
 	struct link_header header;
