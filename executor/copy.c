@@ -81,7 +81,10 @@ static void submitted(struct executor *x, uint32_t lane, unsigned kind, uint64_t
 {
 	uint64_t key = predict_copy_key(kind, bytes);
 
-	counter_add(&x->turn->copy_bytes, bytes);
+	if (lane == TRACK_NOWHERE)
+		x->collected.copy_bytes += bytes;
+	else
+		counter_add(&x->turn->copy_bytes, bytes);
 	track_after(x, lane, key, predict_ns(&x->predict, key, COPY_BASE_NS + bytes / COPY_BYTES_PER_NS));
 }
 

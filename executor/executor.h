@@ -39,6 +39,11 @@ enum assign_fd {
 struct event;
 struct watch;
 
+// What work counts as that is collected for a graph instead of submitted.
+struct collected {
+	uint64_t launches, copy_bytes;
+};
+
 struct executor {
 	const struct backend_ops *ops;
 	struct backend *backend;
@@ -72,7 +77,8 @@ struct executor {
 	uint64_t graph_bytes; // of all graphs: descriptions and what is kept for each node
 	// Modules, memory or registrations that went, and events that did: a graph may name them (graph.c).
 	uint64_t gone, events_gone;
-	uint64_t last_function; // id of a function or graph
+	struct collected collected; // of the graph that is being captured
+	uint64_t last_function;	    // id of a function or graph
 };
 
 // Maps the channel, the windows and the pages. fds stay the caller's but for host_window, which is kept by

@@ -19,58 +19,67 @@
 #define NO_NODE	   UINT32_MAX
 #define NODE_BYTES 1024u // charged for a node beside its description: what we and a driver keep of it
 
-// ---- running one node ----
+// ---- one node ----
 
-static int32_t run_event(struct executor *x, const struct graph_op *op, struct stream *stream, bool capturing)
-{
-	uint32_t flags = capturing ? CU_EVENT_RECORD_EXTERNAL : 0; // means something in a capture only
-	struct record_stream_wait_event wait;
-	struct record_event_record record;
-	struct stream *none;
-	struct event *event;
-	int32_t result;
-	const char *why;
-
-	if (op->opcode == OPCODE_EVENT_RECORD) {
-		if (check_event_record(x, op->body, op->bytes, &record, &none, &event, &result, &why))
-			return CUDA_ERROR_INVALID_VALUE;
-		record.flags = flags;
-		return result ? result : on_event_record(x, &record, stream, event);
-	}
-	if (check_stream_wait_event(x, op->body, op->bytes, &wait, &none, &event, &result, &why))
-		return CUDA_ERROR_INVALID_VALUE;
-	wait.flags = flags;
-	return result ? result : on_stream_wait_event(x, &wait, stream, event);
-}
-
-// Checks the node's record again (its handles may have died since) and gives it to the stream.
-static int32_t run_record(struct executor *x, const struct graph_op *op, struct stream *stream,
-			  bool capturing)
-{
-	struct record_launch launch;
-	struct record_copy copy;
-	struct record_set set;
+// A node's record with its handles resolved.
+struct decoded {
+	union {
+		struct record_launch launch;
+		struct record_copy copy;
+		struct record_set set;
+		struct record_event_record record;
+		struct record_stream_wait_event wait;
+	};
 	struct function *function;
+	struct event *event;
+};
+
+// Checks the record as if it stood in the ring. 0, or the CUresult that it is refused with.
+static int32_t decode(struct executor *x, const struct graph_op *op, struct decoded *d)
+{
 	struct stream *none;
-	int32_t result;
+	int32_t result = CUDA_ERROR_INVALID_VALUE;
 	const char *why;
+	int bad;
 
 	switch (op->opcode) {
 	case OPCODE_LAUNCH:
-		if (check_launch(x, op->body, op->bytes, &launch, &none, &function, &result, &why))
-			return CUDA_ERROR_INVALID_VALUE;
-		return result ? result
-			      : on_launch(x, &launch, stream, function, op->body + sizeof(launch),
-					  op->bytes - (uint32_t)sizeof(launch));
-	case OPCODE_COPY:
-		if (check_copy(x, op->body, op->bytes, &copy, &none, &result, &why))
-			return CUDA_ERROR_INVALID_VALUE;
-		return result ? result : on_copy(x, &copy, stream);
-	case OPCODE_SET:
-		if (check_set(x, op->body, op->bytes, &set, &none, &result, &why))
-			return CUDA_ERROR_INVALID_VALUE;
-		return result ? result : on_set(x, &set, stream);
-	default: return run_event(x, op, stream, capturing);
+		bad = check_launch(x, op->body, op->bytes, &d->launch, &none, &d->function, &result, &why);
+		break;
+	case OPCODE_COPY: bad = check_copy(x, op->body, op->bytes, &d->copy, &none, &result, &why); break;
+	case OPCODE_SET: bad = check_set(x, op->body, op->bytes, &d->set, &none, &result, &why); break;
+	case OPCODE_EVENT_RECORD:
+		bad = check_event_record(x, op->body, op->bytes, &d->record, &none, &d->event, &result, &why);
+		break;
+	case OPCODE_STREAM_WAIT_EVENT:
+		bad = check_stream_wait_event(x, op->body, op->bytes, &d->wait, &none, &d->event, &result,
+					      &why);
+		break;
+	default: return CUDA_ERROR_INVALID_VALUE; // no other record may stand in a graph
+	}
+	return bad ? CUDA_ERROR_INVALID_VALUE : result;
+}
+
+// Gives the node's record to the stream; its handles may have died since it was looked at last.
+static int32_t run_record(struct executor *x, const struct graph_op *op, struct stream *stream,
+			  bool capturing)
+{
+	uint32_t event_flags = capturing ? CU_EVENT_RECORD_EXTERNAL : 0; // means something in a capture only
+	struct decoded d;
+	int32_t result = decode(x, op, &d);
+
+	if (result)
+		return result;
+	switch (op->opcode) {
+	case OPCODE_LAUNCH:
+		return on_launch(x, &d.launch, stream, d.function, op->body + sizeof(d.launch),
+				 op->bytes - (uint32_t)sizeof(d.launch));
+	case OPCODE_COPY: return on_copy(x, &d.copy, stream);
+	case OPCODE_SET: return on_set(x, &d.set, stream);
+	case OPCODE_EVENT_RECORD:
+		d.record.flags = event_flags;
+		return on_event_record(x, &d.record, stream, d.event);
+	default: d.wait.flags = event_flags; return on_stream_wait_event(x, &d.wait, stream, d.event);
 	}
 }
 
@@ -80,10 +89,9 @@ static int32_t run_record(struct executor *x, const struct graph_op *op, struct 
 static int32_t capture_nodes(struct executor *x, struct graph *g, uint32_t *ret_node)
 {
 	struct stream into = { .lane = TRACK_NOWHERE };
-	uint64_t launches = atomic_load_explicit(&x->turn->launches, memory_order_relaxed);
-	uint64_t bytes = atomic_load_explicit(&x->turn->copy_bytes, memory_order_relaxed);
 	int32_t result = x->ops->graph_begin(x->backend, g->n_ops, &into.backend);
 
+	x->collected = (struct collected){ 0, 0 };
 	for (uint32_t i = 0; !result && i < g->n_ops; i++) {
 		const struct graph_op *op = &g->ops[i];
 
@@ -94,11 +102,7 @@ static int32_t capture_nodes(struct executor *x, struct graph *g, uint32_t *ret_
 		if (!result)
 			result = x->ops->graph_placed(x->backend);
 	}
-	// What capturing counted is what each launch will do.
-	g->launches = atomic_load_explicit(&x->turn->launches, memory_order_relaxed) - launches;
-	g->copy_bytes = atomic_load_explicit(&x->turn->copy_bytes, memory_order_relaxed) - bytes;
-	atomic_store_explicit(&x->turn->launches, launches, memory_order_relaxed);
-	atomic_store_explicit(&x->turn->copy_bytes, bytes, memory_order_relaxed);
+	g->each = x->collected;
 	return result;
 }
 
@@ -165,12 +169,6 @@ static int32_t read_edges(struct graph *g, const struct graph_edge *edges, uint3
 	return CUDA_SUCCESS;
 }
 
-static bool opcode_allowed(uint16_t opcode)
-{
-	return opcode == OPCODE_LAUNCH || opcode == OPCODE_COPY || opcode == OPCODE_SET ||
-	       opcode == OPCODE_EVENT_RECORD || opcode == OPCODE_STREAM_WAIT_EVENT;
-}
-
 static int32_t read_host(const struct executor *x, const struct graph_op *op)
 {
 	struct graph_host_node h;
@@ -212,7 +210,7 @@ static int32_t read_node(struct executor *x, struct graph *g, struct graph_op *o
 	case GRAPH_NODE_RECORD:
 		g->has_events |= n.opcode == OPCODE_EVENT_RECORD;
 		g->has_waits |= n.opcode == OPCODE_STREAM_WAIT_EVENT;
-		return opcode_allowed(n.opcode) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+		return decode(x, op, &(struct decoded){ 0 });
 	case GRAPH_NODE_HOST:
 		g->has_host = true;
 		return n.opcode ? CUDA_ERROR_INVALID_VALUE : read_host(x, op);
@@ -375,39 +373,19 @@ static int32_t refresh(struct executor *x, struct graph *g)
 	return CUDA_SUCCESS;
 }
 
-// The lane comes to stand behind what the graph's wait nodes wait for.
-static void add_guards(struct executor *x, const struct graph *g, uint32_t lane)
+// The lane comes to stand behind what the graph's wait nodes wait for (before), and its events behind the
+// lane.
+static void tie_events(struct executor *x, const struct graph *g, uint32_t lane, uint16_t opcode)
 {
-	for (uint32_t i = 0; g->has_waits && i < g->n_ops; i++) {
-		struct record_stream_wait_event wait;
-		struct stream *none;
-		struct event *event;
-		int32_t result;
-		const char *why;
+	struct decoded d;
 
-		if (g->ops[i].opcode == OPCODE_STREAM_WAIT_EVENT &&
-		    !check_stream_wait_event(x, g->ops[i].body, g->ops[i].bytes, &wait, &none, &event,
-					     &result, &why) &&
-		    !result)
-			track_guard_add(x, lane, &event->guard);
-	}
-}
-
-static void note_events(struct executor *x, struct graph *g, uint32_t lane)
-{
-	for (uint32_t i = 0; g->has_events && i < g->n_ops; i++) {
-		struct record_event_record record;
-		struct stream *none;
-		struct event *event;
-		int32_t result;
-		const char *why;
-
-		if (g->ops[i].opcode != OPCODE_EVENT_RECORD || !g->ops[i].enabled ||
-		    check_event_record(x, g->ops[i].body, g->ops[i].bytes, &record, &none, &event, &result,
-				       &why) ||
-		    result)
+	for (uint32_t i = 0; i < g->n_ops; i++) {
+		if (g->ops[i].opcode != opcode || decode(x, &g->ops[i], &d))
 			continue;
-		event_recorded(x, event, lane);
+		if (opcode == OPCODE_EVENT_RECORD)
+			event_recorded(x, d.event, lane);
+		else
+			track_guard_add(x, lane, &d.event->guard);
 	}
 }
 
@@ -418,15 +396,18 @@ static int32_t launch_native(struct executor *x, struct graph *g, struct stream 
 	int32_t result;
 
 	track_before(x, lane);
-	add_guards(x, g, lane);
+	if (g->has_waits)
+		tie_events(x, g, lane, OPCODE_STREAM_WAIT_EVENT);
 	result = x->ops->graph_launch(x->backend, g->native, work_stream(stream));
 	if (result)
 		return result;
-	counter_add(&x->turn->launches, g->launches);
-	counter_add(&x->turn->copy_bytes, g->copy_bytes);
-	track_after(x, lane, key,
-		    predict_ns(&x->predict, key, (g->launches ? g->launches : 1) * PREDICT_UNKNOWN_NS));
-	note_events(x, g, lane);
+	counter_add(&x->turn->launches, g->each.launches);
+	counter_add(&x->turn->copy_bytes, g->each.copy_bytes);
+	track_after(
+	    x, lane, key,
+	    predict_ns(&x->predict, key, (g->each.launches ? g->each.launches : 1) * PREDICT_UNKNOWN_NS));
+	if (g->has_events)
+		tie_events(x, g, lane, OPCODE_EVENT_RECORD);
 	return CUDA_SUCCESS;
 }
 

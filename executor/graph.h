@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "executor/executor.h"
 #include "executor/objects.h"
 #include "protocol/guest/graph.h"
 
@@ -27,9 +28,9 @@ struct graph {
 	bool changed;		      // by graph_set, since native was made
 	uint64_t gone, events_gone;   // the executor's counts when native was made
 	bool has_host, has_events, has_waits;
-	uint32_t cursor;	       // of a replay that waits for room
-	uint64_t launches, copy_bytes; // of one launch of native
-	uint64_t bytes;		       // counted against VGPU_MAX_GRAPH_BYTES
+	uint32_t cursor;       // of a replay that waits for room
+	struct collected each; // what one launch of native counts as
+	uint64_t bytes;	       // counted against VGPU_MAX_GRAPH_BYTES
 };
 
 // Visitor of handle_each.

@@ -55,7 +55,10 @@ int32_t on_launch(struct executor *x, const struct record_launch *r, struct stre
 	if (__builtin_mul_overflow((uint64_t)r->grid_x * r->grid_y, (uint64_t)r->grid_z, &blocks))
 		blocks = UINT64_MAX;
 	key = predict_kernel_key(function->id, blocks);
-	counter_add(&x->turn->launches, 1);
+	if (lane == TRACK_NOWHERE)
+		x->collected.launches++;
+	else
+		counter_add(&x->turn->launches, 1);
 	track_after(x, lane, key, predict_ns(&x->predict, key, PREDICT_UNKNOWN_NS));
 	return CUDA_SUCCESS;
 }

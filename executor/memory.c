@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The device memory allocator of one executor; see the header. Called by the handlers of mem_* records, by
 // executor/copy.c for its checks and by executor/module.c for variables.
-#include "executor/memory.h"
+#include "executor/memory_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,34 +12,12 @@
 #include "protocol/cuda/cuda_abi.h"
 #include "executor/tree.h" // last
 
-// A free part of the window. Whoever holds a part of the window keeps the extent that it will become again,
-// so that giving back never needs memory.
-struct memory_extent {
-	RB_ENTRY(memory_extent) by_address, by_size;
-	uint64_t address, size;
-};
-
 struct memory_chunk {
 	LIST_ENTRY(memory_chunk) link; // in roomy, while free_units is not 0
 	struct memory_extent *extent;  // the chunk's place
 	uint32_t free_units;
 	uint32_t longest; // no free run is longer
 	uint64_t used[];  // bit per unit
-};
-
-enum block_kind { BLOCK_OWN, BLOCK_PIECE, BLOCK_DIRECT, BLOCK_FOREIGN, BLOCK_MAPPED };
-
-struct memory_reservation {
-	LIST_ENTRY(memory_reservation) link;
-	struct memory_extent *extent;
-};
-
-struct memory_block {
-	RB_ENTRY(memory_block) by_address;
-	uint64_t address, size;
-	enum block_kind kind;
-	struct memory_extent *extent; // OWN
-	struct memory_chunk *chunk;   // PIECE
 };
 
 static int compare(uint64_t a, uint64_t b)
@@ -86,7 +64,7 @@ static void extent_remove(struct memory *m, struct memory_extent *e)
 }
 
 // Takes the best-fitting place of size bytes out of the window; the caller owns what is returned. NULL: none.
-static struct memory_extent *window_take(struct memory *m, uint64_t size)
+struct memory_extent *memory_window_take(struct memory *m, uint64_t size)
 {
 	struct memory_extent key = { .size = size }, *e = RB_NFIND(memory_sizes, &m->sizes, &key), *taken;
 
@@ -108,7 +86,39 @@ static struct memory_extent *window_take(struct memory *m, uint64_t size)
 	return taken;
 }
 
-static void window_give(struct memory *m, struct memory_extent *e)
+// The part [address, address + size) of the window if all of it is free; NULL: it is not, or no memory.
+struct memory_extent *memory_window_take_at(struct memory *m, uint64_t address, uint64_t size)
+{
+	struct memory_extent key = { .address = address + 1 }, *e, *taken, *behind;
+
+	e = RB_NFIND(memory_extents, &m->extents, &key);
+	e = e ? RB_PREV(memory_extents, &m->extents, e) : RB_MAX(memory_extents, &m->extents);
+	if (!e || e->address > address || e->size < size || address - e->address > e->size - size)
+		return NULL;
+	taken = malloc(sizeof(*taken));
+	behind = malloc(sizeof(*behind));
+	if (!taken || !behind) {
+		free(taken);
+		free(behind);
+		return NULL;
+	}
+	extent_remove(m, e);
+	*taken = (struct memory_extent){ .address = address, .size = size };
+	*behind = (struct memory_extent){ .address = address + size,
+					  .size = e->address + e->size - (address + size) };
+	e->size = address - e->address;
+	if (e->size)
+		extent_insert(m, e);
+	else
+		free(e);
+	if (behind->size)
+		extent_insert(m, behind);
+	else
+		free(behind);
+	return taken;
+}
+
+void memory_window_give(struct memory *m, struct memory_extent *e)
 {
 	struct memory_extent *next = RB_NFIND(memory_extents, &m->extents, e), *before;
 
@@ -129,7 +139,7 @@ static void window_give(struct memory *m, struct memory_extent *e)
 
 // ---- quota ----
 
-static bool charge(struct memory *m, uint64_t bytes)
+bool memory_charge(struct memory *m, uint64_t bytes)
 {
 	uint64_t quota = atomic_load_explicit(&m->tenant->memory_quota, memory_order_relaxed);
 	uint64_t used = atomic_load_explicit(&m->tenant->memory_used, memory_order_relaxed);
@@ -144,7 +154,7 @@ static bool charge(struct memory *m, uint64_t bytes)
 	return true;
 }
 
-static void uncharge(struct memory *m, uint64_t bytes)
+void memory_uncharge(struct memory *m, uint64_t bytes)
 {
 	m->held -= bytes;
 	atomic_store_explicit(&m->turn->memory_bytes, m->held, memory_order_relaxed);
@@ -157,14 +167,14 @@ static int32_t span_map(struct memory *m, uint64_t size, struct memory_extent **
 	struct memory_extent *e;
 	int r;
 
-	if (!charge(m, size))
+	if (!memory_charge(m, size))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	e = window_take(m, size);
+	e = memory_window_take(m, size);
 	r = e ? m->ops->mem_map(m->backend, e->address, size) : CUDA_ERROR_OUT_OF_MEMORY;
 	if (r) {
 		if (e)
-			window_give(m, e);
-		uncharge(m, size);
+			memory_window_give(m, e);
+		memory_uncharge(m, size);
 		return r;
 	}
 	*ret = e;
@@ -181,8 +191,8 @@ static int32_t span_unmap(struct memory *m, struct memory_extent *e)
 	if (r)
 		free(e);
 	else
-		window_give(m, e);
-	uncharge(m, size);
+		memory_window_give(m, e);
+	memory_uncharge(m, size);
 	return r;
 }
 
@@ -311,11 +321,11 @@ static int32_t direct_alloc(struct memory *m, struct memory_block *b, uint64_t *
 	uint64_t size = round_up(b->size, MEMORY_UNIT);
 	int r;
 
-	if (!charge(m, size))
+	if (!memory_charge(m, size))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	r = m->ops->mem_alloc(m->backend, size, &b->address);
 	if (r) {
-		uncharge(m, size);
+		memory_uncharge(m, size);
 		return r;
 	}
 	b->kind = BLOCK_DIRECT;
@@ -360,14 +370,19 @@ int32_t memory_alloc(struct memory *m, uint64_t size, uint64_t *ret_address, uin
 		free(b);
 		return r;
 	}
-	RB_INSERT(memory_blocks, &m->blocks, b);
-	m->n_blocks++;
+	memory_block_insert(m, b);
 	*ret_address = b->address;
 	*ret_charged = charged;
 	return CUDA_SUCCESS;
 }
 
-static struct memory_block *block_at(const struct memory *m, uint64_t address)
+void memory_block_insert(struct memory *m, struct memory_block *b)
+{
+	RB_INSERT(memory_blocks, &m->blocks, b);
+	m->n_blocks++;
+}
+
+struct memory_block *memory_block_at(const struct memory *m, uint64_t address)
 {
 	struct memory_block key = { .address = address };
 
@@ -376,12 +391,12 @@ static struct memory_block *block_at(const struct memory *m, uint64_t address)
 
 bool memory_is_base(const struct memory *m, uint64_t address)
 {
-	const struct memory_block *b = block_at(m, address);
+	const struct memory_block *b = memory_block_at(m, address);
 
 	return b && b->kind != BLOCK_FOREIGN && b->kind != BLOCK_MAPPED;
 }
 
-static int32_t block_free(struct memory *m, struct memory_block *b)
+int32_t memory_block_free(struct memory *m, struct memory_block *b)
 {
 	uint64_t size = round_up(b->size, MEMORY_UNIT);
 	int32_t r = CUDA_SUCCESS;
@@ -393,11 +408,11 @@ static int32_t block_free(struct memory *m, struct memory_block *b)
 	case BLOCK_PIECE: r = piece_free(m, b); break;
 	case BLOCK_DIRECT:
 		r = m->ops->mem_free(m->backend, b->address);
-		uncharge(m, size);
+		memory_uncharge(m, size);
 		break;
 	case BLOCK_MAPPED:
 		r = m->ops->mem_unmap(m->backend, b->address, b->size);
-		uncharge(m, b->size);
+		memory_uncharge(m, b->size);
 		break;
 	case BLOCK_FOREIGN: break;
 	}
@@ -407,14 +422,14 @@ static int32_t block_free(struct memory *m, struct memory_block *b)
 
 int32_t memory_free(struct memory *m, uint64_t address)
 {
-	struct memory_block *b = block_at(m, address);
+	struct memory_block *b = memory_block_at(m, address);
 
-	return memory_is_base(m, address) ? block_free(m, b) : CUDA_ERROR_INVALID_VALUE;
+	return memory_is_base(m, address) ? memory_block_free(m, b) : CUDA_ERROR_INVALID_VALUE;
 }
 
 int32_t memory_add_foreign(struct memory *m, uint64_t address, uint64_t size, bool *ret_new)
 {
-	struct memory_block *b = block_at(m, address);
+	struct memory_block *b = memory_block_at(m, address);
 
 	*ret_new = false;
 	if (b)
@@ -423,22 +438,21 @@ int32_t memory_add_foreign(struct memory *m, uint64_t address, uint64_t size, bo
 	if (!b)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	*b = (struct memory_block){ .address = address, .size = size, .kind = BLOCK_FOREIGN };
-	RB_INSERT(memory_blocks, &m->blocks, b);
-	m->n_blocks++;
+	memory_block_insert(m, b);
 	*ret_new = true;
 	return CUDA_SUCCESS;
 }
 
 void memory_remove_foreign(struct memory *m, uint64_t address)
 {
-	struct memory_block *b = block_at(m, address);
+	struct memory_block *b = memory_block_at(m, address);
 
 	if (b && b->kind == BLOCK_FOREIGN)
-		block_free(m, b);
+		memory_block_free(m, b);
 }
 
 // The last block that begins at or below address.
-static struct memory_block *block_below(const struct memory *m, uint64_t address)
+struct memory_block *memory_block_below(const struct memory *m, uint64_t address)
 {
 	struct memory_block *b = RB_ROOT(&m->blocks), *at = NULL;
 
@@ -455,7 +469,7 @@ static struct memory_block *block_below(const struct memory *m, uint64_t address
 
 bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
 {
-	struct memory_block *b = block_below(m, address);
+	struct memory_block *b = memory_block_below(m, address);
 
 	if (!b || address - b->address > b->size)
 		return false;
@@ -471,175 +485,6 @@ bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
 			return false;
 	}
 	return true;
-}
-
-// ---- virtual memory ----
-
-// The part [address, address + size) of the window if all of it is free; NULL: it is not, or no memory.
-static struct memory_extent *window_take_at(struct memory *m, uint64_t address, uint64_t size)
-{
-	struct memory_extent key = { .address = address + 1 }, *e, *taken, *behind;
-
-	e = RB_NFIND(memory_extents, &m->extents, &key);
-	e = e ? RB_PREV(memory_extents, &m->extents, e) : RB_MAX(memory_extents, &m->extents);
-	if (!e || e->address > address || e->size < size || address - e->address > e->size - size)
-		return NULL;
-	taken = malloc(sizeof(*taken));
-	behind = malloc(sizeof(*behind));
-	if (!taken || !behind) {
-		free(taken);
-		free(behind);
-		return NULL;
-	}
-	extent_remove(m, e);
-	*taken = (struct memory_extent){ .address = address, .size = size };
-	*behind = (struct memory_extent){ .address = address + size,
-					  .size = e->address + e->size - (address + size) };
-	e->size = address - e->address;
-	if (e->size)
-		extent_insert(m, e);
-	else
-		free(e);
-	if (behind->size)
-		extent_insert(m, behind);
-	else
-		free(behind);
-	return taken;
-}
-
-static bool granular(const struct memory *m, uint64_t address, uint64_t size)
-{
-	return size && size <= VGPU_WINDOW_BYTES && !((address | size) % m->granule);
-}
-
-int32_t memory_reserve(struct memory *m, uint64_t size, uint64_t hint, uint64_t *ret_address)
-{
-	struct memory_reservation *r;
-
-	if (!m->granule)
-		return CUDA_ERROR_NOT_SUPPORTED;
-	if (!granular(m, 0, size))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (m->n_reservations >= VGPU_MAX_RESERVATIONS)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	r = calloc(1, sizeof(*r));
-	if (!r)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (hint && granular(m, hint, size))
-		r->extent = window_take_at(m, hint, size);
-	if (!r->extent)
-		r->extent = window_take(m, size);
-	if (!r->extent) {
-		free(r);
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	}
-	LIST_INSERT_HEAD(&m->reservations, r, link);
-	m->n_reservations++;
-	*ret_address = r->extent->address;
-	return CUDA_SUCCESS;
-}
-
-static void reservation_free(struct memory *m, struct memory_reservation *r)
-{
-	LIST_REMOVE(r, link);
-	m->n_reservations--;
-	window_give(m, r->extent);
-	free(r);
-}
-
-// The first block that reaches into [address, address + size).
-static struct memory_block *block_meeting(const struct memory *m, uint64_t address, uint64_t size)
-{
-	struct memory_block *last = block_below(m, address + size - 1);
-
-	return last && last->address + last->size > address ? last : NULL;
-}
-
-int32_t memory_unreserve(struct memory *m, uint64_t address)
-{
-	struct memory_reservation *r;
-
-	LIST_FOREACH (r, &m->reservations, link)
-		if (r->extent->address == address)
-			break;
-	if (!r || block_meeting(m, address, r->extent->size))
-		return CUDA_ERROR_INVALID_VALUE;
-	reservation_free(m, r);
-	return CUDA_SUCCESS;
-}
-
-int32_t memory_create(struct memory *m, uint64_t size)
-{
-	uint64_t left, total;
-	int r;
-
-	if (!m->granule)
-		return CUDA_ERROR_NOT_SUPPORTED;
-	if (!granular(m, 0, size))
-		return CUDA_ERROR_INVALID_VALUE;
-	r = m->ops->mem_available(m->backend, &left, &total);
-	if (r)
-		return r;
-	if (left < m->aside || size > left - m->aside || !charge(m, size))
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	m->aside += size;
-	return CUDA_SUCCESS;
-}
-
-int32_t memory_release(struct memory *m, uint64_t size)
-{
-	if (size > m->aside)
-		return CUDA_ERROR_INVALID_VALUE;
-	m->aside -= size;
-	uncharge(m, size);
-	return CUDA_SUCCESS;
-}
-
-static bool is_reserved(const struct memory *m, uint64_t address, uint64_t size)
-{
-	const struct memory_reservation *r;
-
-	LIST_FOREACH (r, &m->reservations, link)
-		if (address >= r->extent->address && size <= r->extent->size &&
-		    address - r->extent->address <= r->extent->size - size)
-			return true;
-	return false;
-}
-
-int32_t memory_map(struct memory *m, uint64_t address, uint64_t size)
-{
-	struct memory_block *b;
-	int r;
-
-	if (!m->granule || !granular(m, address, size) || size > m->aside || !is_reserved(m, address, size) ||
-	    block_meeting(m, address, size))
-		return CUDA_ERROR_INVALID_VALUE;
-	b = m->n_blocks < VGPU_MAX_ALLOCATIONS ? calloc(1, sizeof(*b)) : NULL;
-	if (!b)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	r = m->ops->mem_map(m->backend, address, size);
-	if (r) {
-		free(b);
-		return r;
-	}
-	*b = (struct memory_block){ .address = address, .size = size, .kind = BLOCK_MAPPED };
-	RB_INSERT(memory_blocks, &m->blocks, b);
-	m->n_blocks++;
-	m->aside -= size; // the charge goes on with the mapping
-	return CUDA_SUCCESS;
-}
-
-bool memory_is_mapped(const struct memory *m, uint64_t address, uint64_t size)
-{
-	const struct memory_block *b = block_at(m, address);
-
-	return b && b->kind == BLOCK_MAPPED && b->size == size;
-}
-
-int32_t memory_unmap(struct memory *m, uint64_t address, uint64_t size)
-{
-	return memory_is_mapped(m, address, size) ? block_free(m, block_at(m, address))
-						  : CUDA_ERROR_INVALID_VALUE;
 }
 
 int32_t memory_info(const struct memory *m, uint64_t *ret_free, uint64_t *ret_total)
@@ -687,9 +532,9 @@ void memory_clear(struct memory *m)
 	struct memory_block *b;
 
 	while ((b = RB_ROOT(&m->blocks)))
-		block_free(m, b);
+		memory_block_free(m, b);
 	while (!LIST_EMPTY(&m->reservations))
-		reservation_free(m, LIST_FIRST(&m->reservations));
+		memory_reservation_free(m, LIST_FIRST(&m->reservations));
 	memory_release(m, m->aside);
 	assert(!m->held && LIST_EMPTY(&m->roomy));
 }

@@ -285,15 +285,28 @@ static void hostile_nodes(void **state)
 	refused("a body longer than the description");
 }
 
-// A record that the ring would refuse is refused at the launch, and the channel lives on.
+// A record that the ring would refuse, and handles that are nobody's: refused at once, and the channel lives
+// on.
 static void malformed_bodies(void **state)
 {
+	struct record_copy c = {
+		.dst = dev, .src = dev, .width = 1, .height = 1, .depth = 1, .dst_space = 9
+	};
+	struct record_launch l = { .function = handle_make(HANDLE_FUNCTION, 1, 3) };
+	uint32_t bad = 0;
+
 	(void)state;
 	begin(1, 0);
 	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_COPY }, "12345678", 8);
-	assert_int_equal(create(NULL), CUDA_SUCCESS);
-	assert_int_equal(launch(), CUDA_ERROR_INVALID_VALUE);
-	destroy();
+	refused("a record that is too short");
+	begin(2, 0);
+	copy_node(dev, dev + 64);
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_COPY }, &c, sizeof(c));
+	assert_int_equal(create(&bad), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(bad, 1);
+	begin(1, 0);
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_LAUNCH }, &l, sizeof(l));
+	assert_int_equal(create(NULL), CUDA_ERROR_INVALID_HANDLE);
 }
 
 // ---- what a review found, on a backend that makes graphs of its own and on one that has none ----
