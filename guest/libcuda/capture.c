@@ -353,12 +353,6 @@ static CUresult enter(CUstream stream, struct vc_stream **ret)
 	return result;
 }
 
-static CUresult leave(CUresult result)
-{
-	pthread_mutex_unlock(&vc_graph_lock);
-	return result;
-}
-
 CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
 {
 	static const struct vc_edges none;
@@ -369,14 +363,14 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode)
 	if (result)
 		return result;
 	if (mode < CU_STREAM_CAPTURE_MODE_GLOBAL || mode > CU_STREAM_CAPTURE_MODE_RELAXED)
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	g = vc_graph_new();
 	if (!g)
-		return leave(CUDA_ERROR_OUT_OF_MEMORY);
+		return vc_graph_leave(CUDA_ERROR_OUT_OF_MEMORY);
 	result = begin(s, g, 1, &none, mode);
 	if (result)
 		vc_graph_free(g);
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuStreamBeginCapture(CUstream stream)
@@ -413,12 +407,12 @@ CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const CUgra
 		return result;
 	g = vc_graph_find(graph);
 	if (!g || mode < CU_STREAM_CAPTURE_MODE_GLOBAL || mode > CU_STREAM_CAPTURE_MODE_RELAXED)
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	result = read_edges(g, deps, data, n, &behind);
 	if (!result)
 		result = begin(s, g, 0, &behind, mode);
 	vc_edges_done(&behind);
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 // Whether all that the other streams did is behind what the origin stands behind.
@@ -466,13 +460,13 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *ret)
 		return result;
 	c = capture_of(s);
 	if (!ret || !c)
-		return leave(ret ? CUDA_ERROR_ILLEGAL_STATE : CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(ret ? CUDA_ERROR_ILLEGAL_STATE : CUDA_ERROR_INVALID_VALUE);
 	if (c->origin != s) {
 		invalidate(c);
-		return leave(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED);
+		return vc_graph_leave(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED);
 	}
 	if (c->mode != CU_STREAM_CAPTURE_MODE_RELAXED && c->thread != &vc_thread)
-		return leave(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
+		return vc_graph_leave(CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD);
 	if (c->invalid)
 		result = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
 	else if (!all_joined(c))
@@ -482,7 +476,7 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *ret)
 	if (!keep)
 		vc_graph_free(c->graph);
 	capture_free(c);
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
@@ -506,7 +500,7 @@ CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
 	if (capture_of(s))
 		*status = capture_of(s)->invalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
 						 : CU_STREAM_CAPTURE_STATUS_ACTIVE;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 // The lists stay the stream's until its next call.
@@ -542,11 +536,11 @@ CUresult cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus *statu
 		return result;
 	sc = atomic_load(&s->capture);
 	if (!sc)
-		return leave(CUDA_SUCCESS);
+		return vc_graph_leave(CUDA_SUCCESS);
 	if (id)
 		*id = sc->capture->id;
 	if (sc->capture->invalid)
-		return leave(CUDA_SUCCESS);
+		return vc_graph_leave(CUDA_SUCCESS);
 	if (graph)
 		*graph = vc_graph_handle(sc->capture->graph);
 	if (deps || data || n)
@@ -557,7 +551,7 @@ CUresult cuStreamGetCaptureInfo_v3(CUstream stream, CUstreamCaptureStatus *statu
 		*data = sc->data;
 	if (n)
 		*n = sc->behind.n;
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuStreamGetCaptureInfo_v2(CUstream stream, CUstreamCaptureStatus *status, uint64_t *id,
@@ -583,22 +577,22 @@ CUresult cuStreamUpdateCaptureDependencies_v2(CUstream stream, CUgraphNode *deps
 		return result;
 	sc = atomic_load(&s->capture);
 	if (!sc)
-		return leave(CUDA_ERROR_ILLEGAL_STATE);
+		return vc_graph_leave(CUDA_ERROR_ILLEGAL_STATE);
 	if (sc->capture->invalid)
-		return leave(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+		return vc_graph_leave(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
 	if (flags > CU_STREAM_SET_CAPTURE_DEPENDENCIES)
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	if (flags == CU_STREAM_ADD_CAPTURE_DEPENDENCIES && vc_edges_copy(&behind, &sc->behind))
 		result = CUDA_ERROR_OUT_OF_MEMORY;
 	if (!result)
 		result = read_edges(sc->capture->graph, deps, data, n, &behind);
 	if (result) {
 		vc_edges_done(&behind);
-		return leave(result);
+		return vc_graph_leave(result);
 	}
 	vc_edges_done(&sc->behind);
 	sc->behind = behind;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuStreamUpdateCaptureDependencies(CUstream stream, CUgraphNode *deps, size_t n, unsigned int flags)

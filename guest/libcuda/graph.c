@@ -8,6 +8,44 @@
 // Recursive: what a graph needs (memory, streams) asks in turn whether a capture forbids it.
 pthread_mutex_t vc_graph_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
+CUresult vc_graph_enter(void)
+{
+	CUresult result = vc_ready();
+
+	if (!result)
+		pthread_mutex_lock(&vc_graph_lock);
+	return result;
+}
+
+CUresult vc_graph_enter_context(struct vc_context **ctx)
+{
+	CUresult result = vc_enter_report(ctx);
+
+	if (!result)
+		pthread_mutex_lock(&vc_graph_lock);
+	return result;
+}
+
+CUresult vc_graph_enter_graph(CUgraph handle, struct vc_graph **ret)
+{
+	CUresult result = vc_graph_enter();
+
+	if (result)
+		return result;
+	*ret = vc_graph_find(handle);
+	return *ret ? CUDA_SUCCESS : vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
+}
+
+CUresult vc_graph_enter_node(CUgraphNode handle, struct vc_gnode **ret)
+{
+	CUresult result = vc_graph_enter();
+
+	if (result)
+		return result;
+	*ret = vc_gnode_find(handle);
+	return *ret ? CUDA_SUCCESS : vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
+}
+
 // ---- edges
 
 int vc_edges_add(struct vc_edges *e, struct vc_gnode *node, const CUgraphEdgeData *data)

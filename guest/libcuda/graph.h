@@ -110,6 +110,18 @@ struct vc_user_object {
 	uint64_t references;
 };
 
+// ---- entering: on success the lock is held, and vc_graph_leave gives it back and passes a result on
+CUresult vc_graph_enter(void);				  // the library is ready
+CUresult vc_graph_enter_context(struct vc_context **ctx); // as vc_enter_report
+static inline CUresult vc_graph_leave(CUresult result)
+{
+	pthread_mutex_unlock(&vc_graph_lock);
+	return result;
+}
+// And there is such a graph or node; CUDA_ERROR_INVALID_VALUE.
+CUresult vc_graph_enter_graph(CUgraph handle, struct vc_graph **ret);
+CUresult vc_graph_enter_node(CUgraphNode handle, struct vc_gnode **ret);
+
 // ---- graph.c
 struct vc_graph *vc_graph_new(void); // NULL: no memory
 void vc_graph_free(struct vc_graph *g);
@@ -146,6 +158,11 @@ void vc_pin_release(struct vc_pin *pin); // NULL is accepted
 // ---- user_object.c
 void vc_user_object_release(uint64_t object, unsigned int count);
 int vc_user_object_retain(uint64_t object, unsigned int count); // nonzero: no such object
+
+// ---- graph_exec.c
+struct vc_gexec *vc_gexec_find(CUgraphExec exec); // NULL: none
+// What the executable graph has of the graph's node; NULL: nothing.
+struct exec_node *vc_gexec_node(const struct vc_gexec *x, CUgraphNode node);
 
 // ---- graph_flat.c: a graph with its child graphs as one list in an order in which edges lead upwards
 

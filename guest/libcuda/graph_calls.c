@@ -6,80 +6,45 @@
 
 #include "guest/libcuda/graph.h"
 
-static CUresult enter_graph(CUgraph handle, struct vc_graph **ret)
-{
-	CUresult result = vc_ready();
-
-	if (result)
-		return result;
-	pthread_mutex_lock(&vc_graph_lock);
-	*ret = vc_graph_find(handle);
-	if (*ret)
-		return CUDA_SUCCESS;
-	pthread_mutex_unlock(&vc_graph_lock);
-	return CUDA_ERROR_INVALID_VALUE;
-}
-
-static CUresult enter_node(CUgraphNode handle, struct vc_gnode **ret)
-{
-	CUresult result = vc_ready();
-
-	if (result)
-		return result;
-	pthread_mutex_lock(&vc_graph_lock);
-	*ret = vc_gnode_find(handle);
-	if (*ret)
-		return CUDA_SUCCESS;
-	pthread_mutex_unlock(&vc_graph_lock);
-	return CUDA_ERROR_INVALID_VALUE;
-}
-
-static CUresult leave(CUresult result)
-{
-	pthread_mutex_unlock(&vc_graph_lock);
-	return result;
-}
-
 CUresult cuGraphCreate(CUgraph *ret, unsigned int flags)
 {
-	CUresult result = vc_ready();
+	CUresult result = vc_graph_enter();
 	struct vc_graph *g;
 
 	if (result)
 		return result;
 	if (!ret || flags)
-		return CUDA_ERROR_INVALID_VALUE;
-	pthread_mutex_lock(&vc_graph_lock);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	g = vc_graph_new();
 	if (g)
 		*ret = vc_graph_handle(g);
-	return leave(g ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
+	return vc_graph_leave(g ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
 }
 
 CUresult cuGraphDestroy(CUgraph handle)
 {
 	struct vc_graph *g;
-	CUresult result = enter_graph(handle, &g);
+	CUresult result = vc_graph_enter_graph(handle, &g);
 
 	if (result)
 		return result;
 	if (g->inside)
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	vc_graph_free(g);
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphClone(CUgraph *ret, CUgraph original)
 {
 	struct vc_graph *g, *clone;
-	CUresult result = ret ? enter_graph(original, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = ret ? vc_graph_enter_graph(original, &g) : CUDA_ERROR_INVALID_VALUE;
 
 	if (result)
 		return result;
 	clone = vc_graph_clone(g);
 	if (clone)
 		*ret = vc_graph_handle(clone);
-	return leave(clone ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
+	return vc_graph_leave(clone ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
 }
 
 // ---- adding nodes
@@ -108,7 +73,7 @@ static CUresult add(CUgraphNode *ret, struct vc_graph *g, const CUgraphNode *dep
 	vc_edges_done(&behind);
 	if (!result)
 		*ret = vc_gnode_handle(node);
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 // The memory that a free node names goes with the graph from here on.
@@ -129,7 +94,7 @@ CUresult cuGraphAddNode_v2(CUgraphNode *ret, CUgraph graph, const CUgraphNode *d
 {
 	struct vc_what what = { 0 };
 	struct vc_graph *g;
-	CUresult result = p ? enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = p ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
 
 	if (result)
 		return result;
@@ -265,14 +230,14 @@ CUresult cuGraphAddMemFreeNode(CUgraphNode *ret, CUgraph graph, const CUgraphNod
 CUresult cuGraphDestroyNode(CUgraphNode handle)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, &node);
+	CUresult result = vc_graph_enter_node(handle, &node);
 
 	if (result)
 		return result;
 	if (node->graph->inside)
-		return leave(CUDA_ERROR_NOT_PERMITTED);
+		return vc_graph_leave(CUDA_ERROR_NOT_PERMITTED);
 	vc_gnode_free(node);
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 // ---- looking
@@ -280,41 +245,41 @@ CUresult cuGraphDestroyNode(CUgraphNode handle)
 CUresult cuGraphNodeGetType(CUgraphNode handle, CUgraphNodeType *type)
 {
 	struct vc_gnode *node;
-	CUresult result = type ? enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = type ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
 
 	if (result)
 		return result;
 	*type = node->what.type;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphChildGraphNodeGetGraph(CUgraphNode handle, CUgraph *graph)
 {
 	struct vc_gnode *node;
-	CUresult result = graph ? enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = graph ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
 
 	if (result)
 		return result;
 	if (!node->what.child)
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	*graph = vc_graph_handle(node->what.child);
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphNodeFindInClone(CUgraphNode *ret, CUgraphNode original, CUgraph clone)
 {
 	struct vc_graph *g;
 	struct vc_gnode *node;
-	CUresult result = ret ? enter_graph(clone, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = ret ? vc_graph_enter_graph(clone, &g) : CUDA_ERROR_INVALID_VALUE;
 
 	if (result)
 		return result;
 	TAILQ_FOREACH (node, &g->nodes, next)
 		if (node->origin == (uint64_t)(uintptr_t)original) {
 			*ret = vc_gnode_handle(node);
-			return leave(CUDA_SUCCESS);
+			return vc_graph_leave(CUDA_SUCCESS);
 		}
-	return leave(CUDA_ERROR_INVALID_VALUE);
+	return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 }
 
 // Lists are asked for twice: without room for how many there are, then with room, which the answer fills up
@@ -341,19 +306,19 @@ static CUresult answer(struct answer *a, size_t *count)
 
 	if (!a->nodes) {
 		*count = a->n;
-		return leave(CUDA_SUCCESS);
+		return vc_graph_leave(CUDA_SUCCESS);
 	}
 	for (size_t i = filled; i < a->room; i++)
 		a->nodes[i] = NULL;
 	*count = filled;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphGetNodes(CUgraph graph, CUgraphNode *nodes, size_t *count)
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = count ? enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = count ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
 	struct answer a = { nodes, NULL, count ? *count : 0, 0 };
 
 	if (result)
@@ -367,7 +332,7 @@ CUresult cuGraphGetRootNodes(CUgraph graph, CUgraphNode *nodes, size_t *count)
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = count ? enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = count ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
 	struct answer a = { nodes, NULL, count ? *count : 0, 0 };
 
 	if (result)
@@ -383,7 +348,7 @@ CUresult cuGraphGetEdges_v2(CUgraph graph, CUgraphNode *from, CUgraphNode *to, C
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = count && !from == !to ? enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = count && !from == !to ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
 	struct answer a = { from, data, count ? *count : 0, 0 }, b = { to, NULL, count ? *count : 0, 0 };
 
 	if (result)
@@ -407,7 +372,7 @@ CUresult cuGraphNodeGetDependencies_v2(CUgraphNode handle, CUgraphNode *nodes, C
 				       size_t *count)
 {
 	struct vc_gnode *node;
-	CUresult result = count ? enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = count ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
 	struct answer a = { nodes, data, count ? *count : 0, 0 };
 
 	if (result)
@@ -426,7 +391,7 @@ CUresult cuGraphNodeGetDependentNodes_v2(CUgraphNode handle, CUgraphNode *nodes,
 					 size_t *count)
 {
 	struct vc_gnode *node, *other;
-	CUresult result = count ? enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = count ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
 	struct answer a = { nodes, data, count ? *count : 0, 0 };
 
 	if (result)
@@ -473,7 +438,7 @@ CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode *from, const
 				   const CUgraphEdgeData *data, size_t n)
 {
 	struct vc_graph *g;
-	CUresult result = enter_graph(graph, &g);
+	CUresult result = vc_graph_enter_graph(graph, &g);
 
 	if (result)
 		return result;
@@ -482,7 +447,7 @@ CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode *from, const
 		if (vc_edges_add(&vc_gnode_find(to[i])->behind, vc_gnode_find(from[i]),
 				 data ? &data[i] : NULL))
 			result = CUDA_ERROR_OUT_OF_MEMORY;
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuGraphAddDependencies(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to, size_t n)
@@ -494,7 +459,7 @@ CUresult cuGraphRemoveDependencies_v2(CUgraph graph, const CUgraphNode *from, co
 				      const CUgraphEdgeData *data, size_t n)
 {
 	struct vc_graph *g;
-	CUresult result = enter_graph(graph, &g);
+	CUresult result = vc_graph_enter_graph(graph, &g);
 
 	(void)data; // between two nodes there is one edge
 	if (result)
@@ -507,7 +472,7 @@ CUresult cuGraphRemoveDependencies_v2(CUgraph graph, const CUgraphNode *from, co
 		if (e)
 			*e = node->behind.list[--node->behind.n];
 	}
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuGraphRemoveDependencies(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to, size_t n)
@@ -525,7 +490,7 @@ CUresult cuGraphDebugDotPrint(CUgraph graph, const char *path, unsigned int flag
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = path ? enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = path ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
 	FILE *f;
 
 	(void)flags; // how much detail: there is one kind of picture
@@ -533,7 +498,7 @@ CUresult cuGraphDebugDotPrint(CUgraph graph, const char *path, unsigned int flag
 		return result;
 	f = fopen(path, "we");
 	if (!f)
-		return leave(CUDA_ERROR_OPERATING_SYSTEM);
+		return vc_graph_leave(CUDA_ERROR_OPERATING_SYSTEM);
 	fprintf(f, "digraph graph_%u {\n", g->object.index);
 	TAILQ_FOREACH (node, &g->nodes, next) {
 		fprintf(f, "\tn%u [label=\"%u %s\"];\n", node->object.index, node->object.index,
@@ -543,5 +508,5 @@ CUresult cuGraphDebugDotPrint(CUgraph graph, const char *path, unsigned int flag
 				node->object.index);
 	}
 	fputs("}\n", f);
-	return leave(fclose(f) ? CUDA_ERROR_OPERATING_SYSTEM : CUDA_SUCCESS);
+	return vc_graph_leave(fclose(f) ? CUDA_ERROR_OPERATING_SYSTEM : CUDA_SUCCESS);
 }

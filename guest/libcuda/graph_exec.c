@@ -37,7 +37,7 @@ static int compare_handles(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-static struct exec_node *node_of(const struct vc_gexec *x, CUgraphNode node)
+struct exec_node *vc_gexec_node(const struct vc_gexec *x, CUgraphNode node)
 {
 	struct by_handle key = { .handle = (uint64_t)(uintptr_t)node };
 	const struct by_handle *found = bsearch(&key, x->index, x->n_nodes, sizeof(key), compare_handles);
@@ -202,34 +202,19 @@ static CUresult instantiate(CUgraphExec *ret, CUgraph graph, uint64_t flags, CUg
 	return CUDA_SUCCESS;
 }
 
-static CUresult enter(struct vc_context **ctx)
-{
-	CUresult result = vc_enter_report(ctx);
-
-	if (!result)
-		pthread_mutex_lock(&vc_graph_lock);
-	return result;
-}
-
-static CUresult leave(CUresult result)
-{
-	pthread_mutex_unlock(&vc_graph_lock);
-	return result;
-}
-
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
 {
 	struct vc_context *ctx;
-	CUresult result = enter(&ctx);
+	CUresult result = vc_graph_enter_context(&ctx);
 
-	return result ? result : leave(instantiate(exec, graph, flags, NULL));
+	return result ? result : vc_graph_leave(instantiate(exec, graph, flags, NULL));
 }
 
 CUresult cuGraphInstantiate_v2(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node, char *log,
 			       size_t bytes)
 {
 	struct vc_context *ctx;
-	CUresult result = enter(&ctx);
+	CUresult result = vc_graph_enter_context(&ctx);
 
 	if (result)
 		return result;
@@ -237,18 +222,18 @@ CUresult cuGraphInstantiate_v2(CUgraphExec *exec, CUgraph graph, CUgraphNode *er
 		*error_node = NULL;
 	if (log && bytes)
 		log[0] = '\0';
-	return leave(instantiate(exec, graph, 0, error_node));
+	return vc_graph_leave(instantiate(exec, graph, 0, error_node));
 }
 
 CUresult cuGraphInstantiateWithParams(CUgraphExec *exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *p)
 {
 	struct vc_context *ctx;
-	CUresult result = p ? enter(&ctx) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = p ? vc_graph_enter_context(&ctx) : CUDA_ERROR_INVALID_VALUE;
 
 	if (result)
 		return result;
 	p->hErrNode_out = NULL;
-	result = leave(instantiate(exec, graph, p->flags, &p->hErrNode_out));
+	result = vc_graph_leave(instantiate(exec, graph, p->flags, &p->hErrNode_out));
 	p->result_out = !result		  ? CUDA_GRAPH_INSTANTIATE_SUCCESS
 			: p->hErrNode_out ? CUDA_GRAPH_INSTANTIATE_NODE_OPERATION_NOT_SUPPORTED
 					  : CUDA_GRAPH_INSTANTIATE_ERROR;
@@ -259,51 +244,70 @@ CUresult cuGraphInstantiateWithParams(CUgraphExec *exec, CUgraph graph, CUDA_GRA
 
 // ---- using one
 
-static struct vc_gexec *exec_find(CUgraphExec exec)
+struct vc_gexec *vc_gexec_find(CUgraphExec exec)
 {
 	return vc_object_find(VC_GEXEC, (uint64_t)(uintptr_t)exec);
 }
 
-static void note_launch(struct vc_gexec *x, struct vc_stream *s, uint64_t position, uint64_t run)
+static void note_events(const struct vc_gexec *x, struct vc_stream *s, uint64_t position)
 {
-	for (uint32_t i = 0; (x->n_events || x->n_hosts) && i < x->n_nodes; i++) {
+	for (uint32_t i = 0; x->n_events && i < x->n_nodes; i++) {
+		struct record_event_record r;
+
+		if (x->nodes[i].what.type != CU_GRAPH_NODE_TYPE_EVENT_RECORD)
+			continue;
+		memcpy(&r, x->nodes[i].what.body, sizeof(r));
+		vc_event_recorded(r.event, s, position);
+	}
+}
+
+static CUresult prepare_hosts(const struct vc_gexec *x, uint64_t run, struct vc_host_jobs *jobs)
+{
+	CUresult result = x->n_hosts ? vc_host_start() : CUDA_SUCCESS;
+
+	for (uint32_t i = 0; x->n_hosts && !result && i < x->n_nodes; i++) {
 		const struct exec_node *n = &x->nodes[i];
 
-		if (n->what.type == CU_GRAPH_NODE_TYPE_EVENT_RECORD) {
-			struct record_event_record r;
-
-			memcpy(&r, n->what.body, sizeof(r));
-			vc_event_recorded(r.event, s, position);
-		} else if (n->what.type == CU_GRAPH_NODE_TYPE_HOST) {
-			vc_host_job(n->what.host.fn, n->what.host.userData, n->slots[0], n->slots[1], run);
-		}
+		if (n->what.type == CU_GRAPH_NODE_TYPE_HOST)
+			result = vc_host_prepare(jobs, n->what.host.fn, n->what.host.userData, n->slots[0],
+						 n->slots[1], run);
 	}
+	return result;
+}
+
+static CUresult launch(struct vc_gexec *x, struct vc_stream *s)
+{
+	struct record_graph_launch record = { .stream = s->handle,
+					      .graph = vc_object_handle(VC_GEXEC, x),
+					      .run = ++last_run };
+	struct vc_host_jobs jobs = { NULL };
+	CUresult result = prepare_hosts(x, record.run, &jobs);
+
+	if (!result)
+		result = (CUresult)vgpu_push_graph_launch(vc_client, &record);
+	if (result) {
+		vc_host_drop(&jobs);
+		return result;
+	}
+	note_events(x, s, vc_stream_submitted(s));
+	vc_host_queue(&jobs);
+	return CUDA_SUCCESS;
 }
 
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream)
 {
-	struct record_graph_launch record = { .graph = (uint64_t)(uintptr_t)exec };
 	struct vc_context *ctx;
 	struct vc_gexec *x;
 	struct vc_stream *s;
-	CUresult result = enter(&ctx);
+	CUresult result = vc_graph_enter_context(&ctx);
 
 	if (result)
 		return result;
-	x = exec_find(exec);
+	x = vc_gexec_find(exec);
 	result = x ? vc_stream_resolve(stream, &s) : CUDA_ERROR_INVALID_VALUE;
 	if (!result && vc_stream_captures(s))
 		result = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	if (!result && x->n_hosts)
-		result = vc_host_start();
-	if (result)
-		return leave(result);
-	record.stream = s->handle;
-	record.run = ++last_run;
-	result = (CUresult)vgpu_push_graph_launch(vc_client, &record);
-	if (!result)
-		note_launch(x, s, vc_stream_submitted(s), record.run);
-	return leave(result);
+	return vc_graph_leave(result ? result : launch(x, s));
 }
 
 CUresult cuGraphUpload(CUgraphExec exec, CUstream stream)
@@ -311,18 +315,18 @@ CUresult cuGraphUpload(CUgraphExec exec, CUstream stream)
 	struct record_graph_upload record = { .graph = (uint64_t)(uintptr_t)exec };
 	struct vc_context *ctx;
 	struct vc_stream *s;
-	CUresult result = enter(&ctx);
+	CUresult result = vc_graph_enter_context(&ctx);
 
 	if (result)
 		return result;
-	result = exec_find(exec) ? vc_stream_resolve(stream, &s) : CUDA_ERROR_INVALID_VALUE;
+	result = vc_gexec_find(exec) ? vc_stream_resolve(stream, &s) : CUDA_ERROR_INVALID_VALUE;
 	if (result)
-		return leave(result);
+		return vc_graph_leave(result);
 	record.stream = s->handle;
 	result = (CUresult)vgpu_push_graph_upload(vc_client, &record);
 	if (!result)
 		vc_stream_submitted(s);
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuGraphExecDestroy(CUgraphExec exec)
@@ -334,13 +338,13 @@ CUresult cuGraphExecDestroy(CUgraphExec exec)
 	if (result)
 		return result;
 	pthread_mutex_lock(&vc_graph_lock);
-	x = exec_find(exec);
+	x = vc_gexec_find(exec);
 	if (!x || !vc_object_claim(x, record.graph))
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	result = (CUresult)vgpu_push_graph_destroy(vc_client, &record);
 	free_parts(x);
 	vc_object_free(VC_GEXEC, x);
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuGraphExecGetFlags(CUgraphExec exec, uint64_t *flags)
@@ -351,305 +355,8 @@ CUresult cuGraphExecGetFlags(CUgraphExec exec, uint64_t *flags)
 	if (result)
 		return result;
 	pthread_mutex_lock(&vc_graph_lock);
-	x = exec_find(exec);
+	x = vc_gexec_find(exec);
 	if (x && flags)
 		*flags = x->flags;
-	return leave(x && flags ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
-}
-
-// ---- changing one
-
-// The node's new operation goes over; what is taken.
-static CUresult set_node(struct vc_gexec *x, struct exec_node *n, struct vc_what *what)
-{
-	struct record_graph_set record = { .graph = vc_object_handle(VC_GEXEC, x),
-					   .node = (uint32_t)(n - x->nodes),
-					   .enabled = (uint32_t)n->enabled };
-	CUresult result = CUDA_SUCCESS;
-
-	if (what->opcode)
-		result = (CUresult)vgpu_call_graph_set(vc_client, &record, what->body, what->bytes);
-	if (result) {
-		vc_what_done(what);
-		return result;
-	}
-	vc_what_done(&n->what);
-	n->what = *what;
-	return CUDA_SUCCESS;
-}
-
-static CUresult enter_node(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, const void *params,
-			   struct vc_gexec **x, struct exec_node **n)
-{
-	struct vc_context *ctx;
-	CUresult result = params ? enter(&ctx) : CUDA_ERROR_INVALID_VALUE;
-
-	if (result)
-		return result;
-	*x = exec_find(exec);
-	*n = *x ? node_of(*x, node) : NULL;
-	return *n && (*n)->what.type == type ? CUDA_SUCCESS : leave(CUDA_ERROR_INVALID_VALUE);
-}
-
-static CUresult set_result(struct vc_gexec *x, struct exec_node *n, CUresult result, struct vc_what *what)
-{
-	return leave(result ? result : set_node(x, n, what));
-}
-
-CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
-					   const CUDA_KERNEL_NODE_PARAMS *p)
-{
-	struct vc_what what = { 0 };
-	struct exec_node *n;
-	struct vc_gexec *x;
-	CUresult result = enter_node(exec, node, CU_GRAPH_NODE_TYPE_KERNEL, p, &x, &n);
-
-	return result ? result : set_result(x, n, vc_what_kernel(p, &n->what, &what), &what);
-}
-
-CUresult cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node,
-					const CUDA_KERNEL_NODE_PARAMS_v1 *p)
-{
-	CUDA_KERNEL_NODE_PARAMS wide = { 0 };
-
-	if (p)
-		memcpy(&wide, p, sizeof(*p));
-	return cuGraphExecKernelNodeSetParams_v2(exec, node, p ? &wide : NULL);
-}
-
-CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D *p,
-					CUcontext ctx)
-{
-	struct vc_what what = { 0 };
-	struct exec_node *n;
-	struct vc_gexec *x;
-	CUresult result = enter_node(exec, node, CU_GRAPH_NODE_TYPE_MEMCPY, p, &x, &n);
-
-	(void)ctx;
-	return result ? result : set_result(x, n, vc_what_copy3d(p, &what), &what);
-}
-
-CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_MEMSET_NODE_PARAMS *p,
-					CUcontext ctx)
-{
-	struct vc_what what = { 0 };
-	struct exec_node *n;
-	struct vc_gexec *x;
-	CUresult result = enter_node(exec, node, CU_GRAPH_NODE_TYPE_MEMSET, p, &x, &n);
-
-	(void)ctx;
-	return result ? result : set_result(x, n, vc_what_memset(p, &what), &what);
-}
-
-CUresult cuGraphExecHostNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_HOST_NODE_PARAMS *p)
-{
-	struct exec_node *n;
-	struct vc_gexec *x;
-	CUresult result = enter_node(exec, node, CU_GRAPH_NODE_TYPE_HOST, p, &x, &n);
-
-	if (result)
-		return result;
-	if (!p->fn)
-		return leave(CUDA_ERROR_INVALID_VALUE);
-	n->what.host = *p;
-	return leave(CUDA_SUCCESS);
-}
-
-static CUresult set_event(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, CUevent event)
-{
-	struct vc_what what = { 0 };
-	struct exec_node *n;
-	struct vc_gexec *x;
-	CUresult result = enter_node(exec, node, type, event, &x, &n);
-
-	return result ? result : set_result(x, n, vc_what_event(type, event, &what), &what);
-}
-
-CUresult cuGraphExecEventRecordNodeSetEvent(CUgraphExec exec, CUgraphNode node, CUevent event)
-{
-	return set_event(exec, node, CU_GRAPH_NODE_TYPE_EVENT_RECORD, event);
-}
-
-CUresult cuGraphExecEventWaitNodeSetEvent(CUgraphExec exec, CUgraphNode node, CUevent event)
-{
-	return set_event(exec, node, CU_GRAPH_NODE_TYPE_WAIT_EVENT, event);
-}
-
-CUresult cuGraphExecNodeSetParams(CUgraphExec exec, CUgraphNode node, CUgraphNodeParams *p)
-{
-	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
-	switch (p->type) {
-	case CU_GRAPH_NODE_TYPE_KERNEL: return cuGraphExecKernelNodeSetParams_v2(exec, node, &p->kernel);
-	case CU_GRAPH_NODE_TYPE_MEMCPY:
-		return cuGraphExecMemcpyNodeSetParams(exec, node, &p->memcpy.copyParams, NULL);
-	case CU_GRAPH_NODE_TYPE_MEMSET: return cuGraphExecMemsetNodeSetParams(exec, node, &p->memset, NULL);
-	case CU_GRAPH_NODE_TYPE_HOST: return cuGraphExecHostNodeSetParams(exec, node, &p->host);
-	case CU_GRAPH_NODE_TYPE_GRAPH: return cuGraphExecChildGraphNodeSetParams(exec, node, p->graph.graph);
-	case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
-	case CU_GRAPH_NODE_TYPE_EVENT_RECORD: return set_event(exec, node, p->type, p->event);
-	default: return CUDA_ERROR_NOT_SUPPORTED;
-	}
-}
-
-CUresult cuGraphNodeSetEnabled(CUgraphExec exec, CUgraphNode node, unsigned int enabled)
-{
-	struct record_graph_set record = { .graph = (uint64_t)(uintptr_t)exec, .enabled = enabled != 0 };
-	struct vc_context *ctx;
-	struct exec_node *n;
-	struct vc_gexec *x;
-	CUresult result = enter(&ctx);
-
-	if (result)
-		return result;
-	x = exec_find(exec);
-	n = x ? node_of(x, node) : NULL;
-	if (!n || n->what.type > CU_GRAPH_NODE_TYPE_MEMSET)
-		return leave(CUDA_ERROR_INVALID_VALUE);
-	record.node = (uint32_t)(n - x->nodes);
-	result = (CUresult)vgpu_call_graph_set(vc_client, &record, NULL, 0);
-	if (!result)
-		n->enabled = (int)record.enabled;
-	return leave(result);
-}
-
-CUresult cuGraphNodeGetEnabled(CUgraphExec exec, CUgraphNode node, unsigned int *enabled)
-{
-	struct vc_context *ctx;
-	struct exec_node *n;
-	struct vc_gexec *x;
-	CUresult result = enabled ? enter(&ctx) : CUDA_ERROR_INVALID_VALUE;
-
-	if (result)
-		return result;
-	x = exec_find(exec);
-	n = x ? node_of(x, node) : NULL;
-	if (!n || n->what.type > CU_GRAPH_NODE_TYPE_MEMSET)
-		return leave(CUDA_ERROR_INVALID_VALUE);
-	*enabled = (unsigned int)n->enabled;
-	return leave(CUDA_SUCCESS);
-}
-
-// ---- updating from a graph
-
-static int same_what(const struct vc_what *a, const struct vc_what *b)
-{
-	if (a->type == CU_GRAPH_NODE_TYPE_HOST)
-		return a->host.fn == b->host.fn && a->host.userData == b->host.userData;
-	return a->bytes == b->bytes && (!a->bytes || !memcmp(a->body, b->body, a->bytes));
-}
-
-static int same_edges(const struct graph_edge *a, const struct graph_edge *b, uint32_t n)
-{
-	return !n || !memcmp(a, b, n * sizeof(*a));
-}
-
-// nodes [first, first + flat's) of the executable graph take what the flat list says. Types first, then
-// changes.
-static CUresult update_nodes(struct vc_gexec *x, uint32_t first, const struct vc_flat *flat,
-			     CUgraphExecUpdateResultInfo *info)
-{
-	static const struct vc_what empty = { .type = CU_GRAPH_NODE_TYPE_EMPTY };
-	CUresult result = CUDA_SUCCESS;
-
-	for (uint32_t i = 0; i < flat->n_nodes; i++) {
-		const struct vc_what *to = flat->nodes[i].what ? flat->nodes[i].what : &empty;
-
-		if (to->type == x->nodes[first + i].what.type)
-			continue;
-		*info = (CUgraphExecUpdateResultInfo){ .result = CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED,
-						       .errorNode =
-							   (CUgraphNode)(uintptr_t)flat->nodes[i].handle };
-		return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
-	}
-	for (uint32_t i = 0; !result && i < flat->n_nodes; i++) {
-		struct exec_node *n = &x->nodes[first + i];
-		struct vc_what what;
-
-		if (!flat->nodes[i].what || same_what(flat->nodes[i].what, &n->what))
-			continue;
-		if (n->what.type == CU_GRAPH_NODE_TYPE_HOST)
-			n->what.host = flat->nodes[i].what->host;
-		else if (vc_what_copy(&what, flat->nodes[i].what))
-			result = CUDA_ERROR_OUT_OF_MEMORY;
-		else
-			result = set_node(x, n, &what);
-	}
-	if (result)
-		info->result = CU_GRAPH_EXEC_UPDATE_ERROR;
-	return result;
-}
-
-static CUresult update(struct vc_gexec *x, struct vc_graph *g, CUgraphExecUpdateResultInfo *info)
-{
-	struct vc_flat flat;
-	CUresult result = vc_flatten(g, &flat);
-
-	if (result)
-		return result;
-	if (flat.n_nodes != x->n_nodes || flat.n_edges != x->n_edges ||
-	    !same_edges(flat.edges, x->edges, x->n_edges)) {
-		info->result = CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED;
-		result = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
-	} else {
-		result = update_nodes(x, 0, &flat, info);
-	}
-	vc_flat_done(&flat);
-	return result;
-}
-
-CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo *info)
-{
-	struct vc_context *ctx;
-	struct vc_graph *g;
-	struct vc_gexec *x;
-	CUresult result = info ? enter(&ctx) : CUDA_ERROR_INVALID_VALUE;
-
-	if (result)
-		return result;
-	*info = (CUgraphExecUpdateResultInfo){ .result = CU_GRAPH_EXEC_UPDATE_SUCCESS };
-	x = exec_find(exec);
-	g = vc_graph_find(graph);
-	return leave(x && g ? update(x, g, info) : CUDA_ERROR_INVALID_VALUE);
-}
-
-CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode *error_node,
-			   CUgraphExecUpdateResult *result)
-{
-	CUgraphExecUpdateResultInfo info = { .result = CU_GRAPH_EXEC_UPDATE_ERROR };
-	CUresult r = cuGraphExecUpdate_v2(exec, graph, &info);
-
-	if (result)
-		*result = info.result;
-	if (error_node)
-		*error_node = info.errorNode;
-	return r;
-}
-
-// A child graph's nodes follow its own empty one; the shape must be that of the child there.
-CUresult cuGraphExecChildGraphNodeSetParams(CUgraphExec exec, CUgraphNode node, CUgraph child)
-{
-	CUgraphExecUpdateResultInfo info = { 0 };
-	struct vc_flat flat;
-	struct exec_node *n;
-	struct vc_gexec *x;
-	struct vc_graph *g;
-	uint32_t first;
-	CUresult result = enter_node(exec, node, CU_GRAPH_NODE_TYPE_EMPTY, child, &x, &n);
-
-	if (result)
-		return result;
-	g = vc_graph_find(child);
-	first = (uint32_t)(n - x->nodes) + 1;
-	if (!g)
-		return leave(CUDA_ERROR_INVALID_VALUE);
-	result = vc_flatten(g, &flat);
-	if (result)
-		return leave(result);
-	if (flat.n_nodes >= x->n_nodes - first + 1 || x->nodes[first + flat.n_nodes].handle)
-		result = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
-	else
-		result = update_nodes(x, first, &flat, &info);
-	vc_flat_done(&flat);
-	return leave(result);
+	return vc_graph_leave(x && flags ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
 }

@@ -261,24 +261,13 @@ CUresult vc_what_any(CUgraphNodeParams *p, const struct vc_what *old, struct vc_
 
 // ---- the calls that read and change a node's parameters
 
-// Enters; *ret is the node if it has this type. Unlocked on failure.
-static CUresult enter_node(CUgraphNode handle, CUgraphNodeType type, const void *out, struct vc_gnode **ret)
+// Enters with the node of that type that the handle names.
+static CUresult enter_typed(CUgraphNode handle, CUgraphNodeType type, const void *out, struct vc_gnode **ret)
 {
-	CUresult result = vc_ready();
+	CUresult result = vc_graph_enter_node(handle, ret);
 
-	if (result)
-		return result;
-	pthread_mutex_lock(&vc_graph_lock);
-	*ret = vc_gnode_find(handle);
-	if (*ret && (*ret)->what.type == type && out)
-		return CUDA_SUCCESS;
-	pthread_mutex_unlock(&vc_graph_lock);
-	return CUDA_ERROR_INVALID_VALUE;
-}
-
-static CUresult leave(CUresult result)
-{
-	pthread_mutex_unlock(&vc_graph_lock);
+	if (!result && ((*ret)->what.type != type || !out))
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	return result;
 }
 
@@ -289,15 +278,15 @@ static CUresult replace(struct vc_gnode *node, CUresult result, struct vc_what *
 		vc_what_done(&node->what);
 		node->what = *what;
 	}
-	return leave(result);
+	return vc_graph_leave(result);
 }
 
 CUresult cuGraphKernelNodeGetParams_v2(CUgraphNode handle, CUDA_KERNEL_NODE_PARAMS *p)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_KERNEL, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_KERNEL, p, &node);
 
-	return result ? result : leave(get_kernel(node, p));
+	return result ? result : vc_graph_leave(get_kernel(node, p));
 }
 
 CUresult cuGraphKernelNodeGetParams(CUgraphNode handle, CUDA_KERNEL_NODE_PARAMS_v1 *p)
@@ -314,7 +303,7 @@ CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode handle, const CUDA_KERNEL_NOD
 {
 	struct vc_what what = { 0 };
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_KERNEL, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_KERNEL, p, &node);
 
 	return result ? result : replace(node, vc_what_kernel(p, &node->what, &what), &what);
 }
@@ -331,19 +320,19 @@ CUresult cuGraphKernelNodeSetParams(CUgraphNode handle, const CUDA_KERNEL_NODE_P
 CUresult cuGraphMemcpyNodeGetParams(CUgraphNode handle, CUDA_MEMCPY3D *p)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMCPY, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_MEMCPY, p, &node);
 
 	if (result)
 		return result;
 	*p = node->what.copy;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphMemcpyNodeSetParams(CUgraphNode handle, const CUDA_MEMCPY3D *p)
 {
 	struct vc_what what = { 0 };
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMCPY, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_MEMCPY, p, &node);
 
 	return result ? result : replace(node, vc_what_copy3d(p, &what), &what);
 }
@@ -351,19 +340,19 @@ CUresult cuGraphMemcpyNodeSetParams(CUgraphNode handle, const CUDA_MEMCPY3D *p)
 CUresult cuGraphMemsetNodeGetParams(CUgraphNode handle, CUDA_MEMSET_NODE_PARAMS *p)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMSET, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_MEMSET, p, &node);
 
 	if (result)
 		return result;
 	get_memset(node, p);
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphMemsetNodeSetParams(CUgraphNode handle, const CUDA_MEMSET_NODE_PARAMS *p)
 {
 	struct vc_what what = { 0 };
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEMSET, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_MEMSET, p, &node);
 
 	return result ? result : replace(node, vc_what_memset(p, &what), &what);
 }
@@ -371,43 +360,43 @@ CUresult cuGraphMemsetNodeSetParams(CUgraphNode handle, const CUDA_MEMSET_NODE_P
 CUresult cuGraphHostNodeGetParams(CUgraphNode handle, CUDA_HOST_NODE_PARAMS *p)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_HOST, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_HOST, p, &node);
 
 	if (result)
 		return result;
 	*p = node->what.host;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphHostNodeSetParams(CUgraphNode handle, const CUDA_HOST_NODE_PARAMS *p)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_HOST, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_HOST, p, &node);
 
 	if (result)
 		return result;
 	if (!p->fn)
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	node->what.host = *p;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 static CUresult get_event(CUgraphNode handle, CUgraphNodeType type, CUevent *event)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, type, event, &node);
+	CUresult result = enter_typed(handle, type, event, &node);
 
 	if (result)
 		return result;
 	*event = event_of(&node->what);
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 static CUresult set_event(CUgraphNode handle, CUgraphNodeType type, CUevent event)
 {
 	struct vc_what what = { 0 };
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, type, event, &node);
+	CUresult result = enter_typed(handle, type, event, &node);
 
 	return result ? result : replace(node, vc_what_event(type, event, &what), &what);
 }
@@ -435,7 +424,7 @@ CUresult cuGraphEventWaitNodeSetEvent(CUgraphNode node, CUevent event)
 CUresult cuGraphMemAllocNodeGetParams(CUgraphNode handle, CUDA_MEM_ALLOC_NODE_PARAMS *p)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEM_ALLOC, p, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_MEM_ALLOC, p, &node);
 
 	if (result)
 		return result;
@@ -443,25 +432,25 @@ CUresult cuGraphMemAllocNodeGetParams(CUgraphNode handle, CUDA_MEM_ALLOC_NODE_PA
 					   .dptr = node->what.memory->address };
 	p->poolProps.allocType = CU_MEM_ALLOCATION_TYPE_PINNED;
 	p->poolProps.locationType = CU_MEM_LOCATION_TYPE_DEVICE;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphMemFreeNodeGetParams(CUgraphNode handle, CUdeviceptr *address)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_MEM_FREE, address, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_MEM_FREE, address, &node);
 
 	if (result)
 		return result;
 	*address = node->what.address;
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 CUresult cuGraphNodeSetParams(CUgraphNode handle, CUgraphNodeParams *p)
 {
 	struct vc_what what = { 0 };
 	struct vc_gnode *node;
-	CUresult result = p ? enter_node(handle, p->type, p, &node) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = p ? enter_typed(handle, p->type, p, &node) : CUDA_ERROR_INVALID_VALUE;
 
 	return result ? result : replace(node, vc_what_any(p, &node->what, &what), &what);
 }
@@ -472,7 +461,7 @@ CUresult cuGraphKernelNodeGetAttribute(CUgraphNode handle, CUkernelNodeAttrID id
 				       CUlaunchAttributeValue *value)
 {
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_KERNEL, value, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_KERNEL, value, &node);
 	struct record_launch r;
 
 	if (result)
@@ -486,7 +475,7 @@ CUresult cuGraphKernelNodeGetAttribute(CUgraphNode handle, CUkernelNodeAttrID id
 		if (a.id == id)
 			*value = a.value;
 	}
-	return leave(CUDA_SUCCESS);
+	return vc_graph_leave(CUDA_SUCCESS);
 }
 
 // The kernel described anew with another list of attributes.
@@ -498,7 +487,7 @@ static CUresult with_attributes(struct vc_gnode *node, const CUlaunchAttribute *
 	CUlaunchConfig config;
 
 	if (result)
-		return leave(result);
+		return vc_graph_leave(result);
 	config = (CUlaunchConfig){ p.gridDimX,
 				   p.gridDimY,
 				   p.gridDimZ,
@@ -518,7 +507,7 @@ CUresult cuGraphKernelNodeSetAttribute(CUgraphNode handle, CUkernelNodeAttrID id
 {
 	CUlaunchAttribute list[17];
 	struct vc_gnode *node;
-	CUresult result = enter_node(handle, CU_GRAPH_NODE_TYPE_KERNEL, value, &node);
+	CUresult result = enter_typed(handle, CU_GRAPH_NODE_TYPE_KERNEL, value, &node);
 	struct record_launch r;
 	uint32_t n = 0;
 
@@ -539,14 +528,14 @@ CUresult cuGraphKernelNodeCopyAttributes(CUgraphNode dst, CUgraphNode src)
 {
 	CUlaunchAttribute list[16];
 	struct vc_gnode *from, *to;
-	CUresult result = enter_node(dst, CU_GRAPH_NODE_TYPE_KERNEL, dst, &to);
+	CUresult result = enter_typed(dst, CU_GRAPH_NODE_TYPE_KERNEL, dst, &to);
 	struct record_launch r;
 
 	if (result)
 		return result;
 	from = vc_gnode_find(src);
 	if (!from || from->what.type != CU_GRAPH_NODE_TYPE_KERNEL)
-		return leave(CUDA_ERROR_INVALID_VALUE);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	memcpy(&r, from->what.body, sizeof(r));
 	memcpy(list, (char *)from->what.body + sizeof(r), r.n_attributes * sizeof(list[0]));
 	return with_attributes(to, list, r.n_attributes);

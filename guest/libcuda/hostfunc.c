@@ -158,25 +158,53 @@ CUresult vc_host_start(void)
 	return r ? CUDA_ERROR_OPERATING_SYSTEM : CUDA_SUCCESS;
 }
 
-void vc_host_job(CUhostFn fn, void *user, uint32_t before, uint32_t after, uint64_t value)
+CUresult vc_host_prepare(struct vc_host_jobs *jobs, CUhostFn fn, void *user, uint32_t before, uint32_t after,
+			 uint64_t value)
 {
 	struct job *job = malloc(sizeof(*job));
 
-	if (!job) { // the graph would wait for ever: it goes on without the function
-		vgpu_fence_store(vc_client, after, value);
-		return;
-	}
-	*job = (struct job){ .before_slot = before,
+	if (!job)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*job = (struct job){ .next = jobs->last,
+			     .before_slot = before,
 			     .after_slot = after,
 			     .before = value,
 			     .after = value,
 			     .fn = fn,
 			     .user = user };
+	jobs->last = job;
+	return CUDA_SUCCESS;
+}
+
+void vc_host_queue(struct vc_host_jobs *jobs)
+{
+	struct job *in_order = NULL;
+
+	while (jobs->last) { // they were put one before the other
+		struct job *job = jobs->last;
+
+		jobs->last = job->next;
+		job->next = in_order;
+		in_order = job;
+	}
+	if (!in_order)
+		return;
 	pthread_mutex_lock(&lock);
-	*last = job;
-	last = &job->next;
+	*last = in_order;
+	while (*last)
+		last = &(*last)->next;
 	pthread_cond_signal(&arrived);
 	pthread_mutex_unlock(&lock);
+}
+
+void vc_host_drop(struct vc_host_jobs *jobs)
+{
+	while (jobs->last) {
+		struct job *job = jobs->last;
+
+		jobs->last = job->next;
+		free(job);
+	}
 }
 
 static CUresult capture(struct vc_stream *s, const struct job *what)

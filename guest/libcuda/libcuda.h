@@ -285,10 +285,17 @@ void vc_capture_stream_gone(struct vc_stream *s);
 // The event of this handle was recorded in the stream as its record number `position` (event.c).
 void vc_event_recorded(uint64_t event, struct vc_stream *s, uint64_t position);
 
-// A function that is due when the slot `before` holds value; `after` gets it then (hostfunc.c). The thread
-// must have been started.
+// Functions that are due when the slot `before` holds value; `after` gets it then (hostfunc.c). They are
+// prepared before the work that they belong to is pushed, then queued (the thread must have been started) or
+// dropped.
+struct vc_host_jobs {
+	struct job *last;
+};
 CUresult vc_host_start(void);
-void vc_host_job(CUhostFn fn, void *user, uint32_t before, uint32_t after, uint64_t value);
+CUresult vc_host_prepare(struct vc_host_jobs *jobs, CUhostFn fn, void *user, uint32_t before, uint32_t after,
+			 uint64_t value);
+void vc_host_queue(struct vc_host_jobs *jobs);
+void vc_host_drop(struct vc_host_jobs *jobs);
 
 // ---- memory pools (pool.c)
 

@@ -37,13 +37,12 @@ CUresult cuUserObjectCreate(CUuserObject *ret, void *ptr, CUhostFn destroy, unsi
 			    unsigned int flags)
 {
 	struct vc_user_object *o;
-	CUresult result = vc_ready();
+	CUresult result = vc_graph_enter();
 
 	if (result)
 		return result;
 	if (!ret || !destroy || !references || flags != CU_USER_OBJECT_NO_DESTRUCTOR_SYNC)
-		return CUDA_ERROR_INVALID_VALUE;
-	pthread_mutex_lock(&vc_graph_lock);
+		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	o = vc_object_new(VC_USER_OBJECT);
 	if (o) {
 		o->ptr = ptr;
@@ -52,37 +51,32 @@ CUresult cuUserObjectCreate(CUuserObject *ret, void *ptr, CUhostFn destroy, unsi
 		vc_object_publish(VC_USER_OBJECT, o);
 		*ret = (CUuserObject)(uintptr_t)vc_object_handle(VC_USER_OBJECT, o);
 	}
-	pthread_mutex_unlock(&vc_graph_lock);
-	return o ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+	return vc_graph_leave(o ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
 }
 
 CUresult cuUserObjectRetain(CUuserObject object, unsigned int count)
 {
-	CUresult result = vc_ready();
+	CUresult result = vc_graph_enter();
 
 	if (result)
 		return result;
-	pthread_mutex_lock(&vc_graph_lock);
 	if (!count || vc_user_object_retain((uint64_t)(uintptr_t)object, count))
 		result = CUDA_ERROR_INVALID_VALUE;
-	pthread_mutex_unlock(&vc_graph_lock);
-	return result;
+	return vc_graph_leave(result);
 }
 
 CUresult cuUserObjectRelease(CUuserObject object, unsigned int count)
 {
 	uint64_t handle = (uint64_t)(uintptr_t)object;
-	CUresult result = vc_ready();
+	CUresult result = vc_graph_enter();
 
 	if (result)
 		return result;
-	pthread_mutex_lock(&vc_graph_lock);
 	if (!count || !vc_object_find(VC_USER_OBJECT, handle))
 		result = CUDA_ERROR_INVALID_VALUE;
 	else
 		vc_user_object_release(handle, count);
-	pthread_mutex_unlock(&vc_graph_lock);
-	return result;
+	return vc_graph_leave(result);
 }
 
 static struct vc_user_reference *reference_of(struct vc_graph *g, uint64_t object)
@@ -118,28 +112,25 @@ static CUresult retain(struct vc_graph *g, uint64_t object, unsigned int count, 
 CUresult cuGraphRetainUserObject(CUgraph graph, CUuserObject object, unsigned int count, unsigned int flags)
 {
 	struct vc_graph *g;
-	CUresult result = vc_ready();
+	CUresult result = vc_graph_enter();
 
 	if (result)
 		return result;
-	pthread_mutex_lock(&vc_graph_lock);
 	g = vc_graph_find(graph);
 	result = g && !(flags & ~CU_GRAPH_USER_OBJECT_MOVE)
 		     ? retain(g, (uint64_t)(uintptr_t)object, count, flags)
 		     : CUDA_ERROR_INVALID_VALUE;
-	pthread_mutex_unlock(&vc_graph_lock);
-	return result;
+	return vc_graph_leave(result);
 }
 
 CUresult cuGraphReleaseUserObject(CUgraph graph, CUuserObject object, unsigned int count)
 {
 	struct vc_user_reference *r;
 	struct vc_graph *g;
-	CUresult result = vc_ready();
+	CUresult result = vc_graph_enter();
 
 	if (result)
 		return result;
-	pthread_mutex_lock(&vc_graph_lock);
 	g = vc_graph_find(graph);
 	r = g ? reference_of(g, (uint64_t)(uintptr_t)object) : NULL;
 	if (!r || !count || count > r->count) {
@@ -152,6 +143,5 @@ CUresult cuGraphReleaseUserObject(CUgraph graph, CUuserObject object, unsigned i
 			free(r);
 		}
 	}
-	pthread_mutex_unlock(&vc_graph_lock);
-	return result;
+	return vc_graph_leave(result);
 }
