@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the operations on the inventory have in common.
+#ifndef VGPU_MEDIATOR_CONTROL_INVENTORY_H
+#define VGPU_MEDIATOR_CONTROL_INVENTORY_H
+
+#include "mediator/control/operations.h"
+#include "mediator/inventory/inventory.h"
+
+// Says what a function of the inventory answered, and, where nothing is kept, that of a change.
+void control_inventory_did(struct control_call *c, int result, const char *why);
+
+// What the field names; NULL with the error said.
+struct profile *control_profile(struct control_call *c, const char *field);
+struct vm *control_vm(struct control_call *c, const char *field);
+struct slot *control_slot(struct control_call *c, const char *field);
+
+#endif

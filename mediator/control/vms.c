@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operations on VMs: vm.list, .get, .add, .set, .remove. Runs in the mediator's loop.
+#include "mediator/control/inventory.h"
+#include "mediator/tenant.h"
+#include "protocol/control/control.h"
+
+struct vm *control_vm(struct control_call *c, const char *field)
+{
+	const char *text = control_text(c, field);
+	char uuid[VM_UUID_BYTES];
+	struct vm *vm = vm_uuid_parse(text, uuid) ? vm_find(c->mediator, uuid) : NULL;
+
+	if (!vm)
+		control_fail(c, CONTROL_E_UNKNOWN, "there is no VM '%.64s'", text);
+	return vm;
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text && text[0] ? json_string(text) : json_null();
+}
+
+static void describe(json_t *to, const struct vm *vm)
+{
+	const struct tenant *t = vm->tenant;
+	char record[STORE_NAME_BYTES];
+
+	snprintf(record, sizeof(record), RECORD_NAME_OF_VM "%s", vm->uuid);
+	json_object_set_new(to, "vm", json_string(vm->uuid));
+	json_object_set_new(to, "name", json_string(vm->name));
+	json_object_set_new(to, "pool", text_or_null(vm->pool));
+	json_object_set_new(to, "profile", text_or_null(vm->profile ? vm->profile->name : NULL));
+	json_object_set_new(to, "vgpu", text_or_null(vm->slot ? vm->slot->uuid : NULL));
+	json_object_set_new(to, "tenant", t ? json_integer(t->id) : json_null());
+	json_object_set_new(to, "socket", text_or_null(t ? t->listener.path : NULL));
+	json_object_set_new(to, "connections", json_integer(t ? t->n_sessions : 0));
+	json_object_set_new(to, "channels", json_integer(t ? t->n_channels : 0));
+	json_object_set_new(to, "record", json_string(record));
+}
+
+static void list_called(struct control_call *c)
+{
+	json_t *rows = json_array();
+	struct vm *vm;
+
+	for (vm = vm_after(c->mediator, NULL); vm; vm = vm_after(c->mediator, vm)) {
+		json_t *o = json_object();
+
+		describe(o, vm);
+		json_array_append_new(rows, o);
+	}
+	json_object_set_new(c->answer, "vms", rows);
+}
+
+static void get_called(struct control_call *c)
+{
+	struct vm *vm = control_vm(c, "vm");
+
+	if (vm)
+		describe(c->answer, vm);
+}
+
+static struct vm_wish wish_of(const struct control_call *c)
+{
+	return (struct vm_wish){ control_text(c, "name"), control_text(c, "pool"),
+				 control_text(c, "profile") };
+}
+
+static void add_called(struct control_call *c)
+{
+	const char *text = control_text(c, "vm");
+	struct vm_wish wish = wish_of(c);
+	char uuid[VM_UUID_BYTES], why[INVENTORY_WHY_BYTES];
+	struct vm *vm = NULL;
+	int r;
+
+	if (text && !vm_uuid_parse(text, uuid)) {
+		control_fail(c, CONTROL_E_VALUE, "vm: '%.40s' is not a uuid", text);
+		return;
+	}
+	r = vm_add(c->mediator, text ? uuid : NULL, &wish, &vm, why);
+	control_inventory_did(c, r, why);
+	if (r == 0)
+		describe(c->answer, vm);
+}
+
+static void set_called(struct control_call *c)
+{
+	struct vm *vm = control_vm(c, "vm");
+	struct vm_wish wish = wish_of(c);
+	char why[INVENTORY_WHY_BYTES];
+
+	if (vm)
+		control_inventory_did(c, vm_set(c->mediator, vm, &wish, why), why);
+}
+
+static void remove_called(struct control_call *c)
+{
+	struct vm *vm = control_vm(c, "vm");
+	char why[INVENTORY_WHY_BYTES];
+
+	if (vm)
+		control_inventory_did(c, vm_remove(c->mediator, vm, why), why);
+}
+
+#define POOL_FIELD \
+	{ "pool", CONTROL_STRING, false, "The pool that its tenant is in. Empty: as tenant.pool says." }
+#define PROFILE_FIELD \
+	{ "profile", CONTROL_STRING, false, "Only vGPUs of this profile can be assigned to it. Empty: any." }
+
+static const struct control_field no_fields[] = { { 0 } };
+static const struct control_field uuid_only[] = { { "vm", CONTROL_STRING, true, "Its uuid." }, { 0 } };
+static const struct control_field add_fields[] = {
+	{ "vm", CONTROL_STRING, false, "Its uuid, as its hypervisor calls it. Without it one is made." },
+	{ "name", CONTROL_STRING, true,
+	  "Its name, 1 to 63 of A-Z a-z 0-9 . _ : -, which others may have as well." },
+	POOL_FIELD,
+	PROFILE_FIELD,
+	{ 0 },
+};
+static const struct control_field set_fields[] = {
+	{ "vm", CONTROL_STRING, true, "Its uuid." },
+	{ "name", CONTROL_STRING, false, "Its new name; what is recorded of it stays its." },
+	POOL_FIELD,
+	PROFILE_FIELD,
+	{ 0 },
+};
+
+const struct control_operation control_vm_operations[] = {
+	{ "vm.list", "All VMs, the vGPU that each has, and the socket for its stub.", no_fields, 0, false,
+	  list_called },
+	{ "vm.get", "One VM.", uuid_only, 0, false, get_called },
+	{ "vm.add", "Makes a VM known, so that a vGPU can be assigned to it. The answer shows it.",
+	  add_fields, 0, true, add_called },
+	{ "vm.set", "Changes what is given, at once.", set_fields, 0, true, set_called },
+	{ "vm.remove", "Forgets a VM without a vGPU. What was recorded of it stays (tenant.forget).",
+	  uuid_only, 0, true, remove_called },
+	{ 0 },
+};
