@@ -35,11 +35,19 @@ ROWS = [
     ("copy_1024_d2h", "1 KiB from the device", "", None),
     ("copy_16384_h2d", "16 KiB to the device", "", None),
     ("copy_16384_d2h", "16 KiB from the device", "", None),
+    ("load_image", "load a 200 MiB image (32 with --quick)", "", None),
     ("pinned_h2d", "pinned to the device", ">= 97 % of native", lambda n, o: n is None or o >= 0.97 * n),
     ("pinned_d2h", "pinned from the device", ">= 97 % of native", lambda n, o: n is None or o >= 0.97 * n),
     ("pageable_h2d", "pageable to the device", ">= 3x native", lambda n, o: n is None or o >= 3 * n),
     ("pageable_d2h", "pageable from the device", ">= 3x native", lambda n, o: n is None or o >= 3 * n),
     ("first_use", "first use (init + context)", "<= 50 ms", lambda n, o: o <= 50),
+    # Of vgpu-bench-channel; natively there is nothing of the kind.
+    ("bell", "bell (vm: one exit)", "", None),
+    ("ping_polled", "round trip, both awake", "", None),
+    ("ping_slept", "the same, program asleep", "", None),
+    ("ping_idle", "the same, both asleep", "", None),
+    ("host_bell", "host's time for a bell", "", None),
+    ("host_ping_slept", "host's for a wake-up", "", None),
 ]
 
 
@@ -80,13 +88,38 @@ def configurations(build, wanted):
             skipped.append((backend, no_native))
         else:
             run[backend] = [str(vgpu_run), "--backend", backend, "--"]
+    if "vm" in wanted:
+        from guest import Guest  # of this folder; the harness of tests/vm with it
+        cpu = find(build, "executor/backends/cpu/vgpu-backend-cpu.so")
+        guest = Guest("cuda" if not no_native else "cpu" if cpu else "null")
+        why = guest.missing()
+        if why:
+            skipped.append(("vm", why))
+        else:
+            run["vm"] = guest
     return run, skipped
 
 
-def one_round(prefix, program, quick, seconds):
-    command = prefix + [str(program)] + (["--quick"] if quick else [])
+def one_round(name, prefix, program, args):
+    """All programs' rows of one configuration."""
+    driver = ["--quick"] if args.quick else []
+    rows, fault = ran(prefix, program, driver + (["--image"] if name == "null" else []), args.timeout)
+    if fault or name == "native":
+        return rows, fault
+    more, fault = ran(prefix, program.with_name("vgpu-bench-channel"), ["--quick"] if args.quick else [], args.timeout)
+    return {**rows, **more}, fault
+
+
+def ran(prefix, program, words, seconds):
+    if isinstance(prefix, list):
+        return told(lambda: subprocess.run([*prefix, str(program), *words], capture_output=True, text=True, timeout=seconds, check=False), seconds)
+    return told(lambda: prefix.run([program.name, *words], seconds), seconds)
+
+
+def told(run, seconds):
+    """The rows that a run of the program printed, and what went wrong or None."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        done = run()
     except subprocess.TimeoutExpired:
         return {}, f"no end within {seconds} s"
     rows = {}
@@ -107,11 +140,14 @@ def measure(run, program, args):
         for name, prefix in run.items():
             if name in failed:
                 continue
-            rows, fault = one_round(prefix, program, args.quick, args.timeout)
+            rows, fault = one_round(name, prefix, program, args)
             for row, entry in rows.items():
                 samples[name].setdefault(row, []).append(entry)
             if fault:
                 failed[name] = fault
+    if "vm" in run and "vm" not in failed:
+        for row, entry in run["vm"].host_rows(args.timeout).items():
+            samples["vm"][row] = [entry]
     return samples, failed
 
 
@@ -123,7 +159,7 @@ def text(value, unit):
 
 def table(samples):
     """Lines of the table and the same as data. The ratio is ours to native: time, or for GB/s, speed."""
-    ours = [n for n in ("cuda", "cpu", "null") if samples.get(n)]
+    ours = [n for n in ("cuda", "cpu", "null", "vm") if samples.get(n)]
     columns = (["native"] if samples.get("native") else []) + ours
     lines = [f"{'what':30}" + "".join(f"{c:>14}" for c in columns) + f"{'ratio':>8}  goal (cuda backend, H100)"]
     data = []
@@ -150,8 +186,9 @@ def main():
     parser = argparse.ArgumentParser(prog="bench.py", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, one round")
     parser.add_argument("--rounds", type=int, help="alternating rounds (5; quick: 1)")
-    parser.add_argument("--only", action="append", choices=["native", "cuda", "cpu", "null"],
+    parser.add_argument("--only", action="append", choices=["native", "cuda", "cpu", "null", "vm"],
                         help="only these (may be given more than once)")
+    parser.add_argument("--vm", action="store_true", help="in a virtual machine as well")
     parser.add_argument("--json", type=pathlib.Path, help="where all figures go (default: bench.json in the build folder)")
     parser.add_argument("--timeout", type=int, default=300, help="seconds for one program")
     args = parser.parse_args()
@@ -161,14 +198,20 @@ def main():
     if not program:
         print(f"no bench/vgpu-bench-driver in {build}: ./dev build makes it", file=sys.stderr)
         return 2
-    run, skipped = configurations(build, args.only or ["native", "cuda", "cpu", "null"])
+    run, skipped = configurations(build, (args.only or ["native", "cuda", "cpu", "null"]) + (["vm"] if args.vm else []))
     started = time.time()
-    samples, failed = measure(run, program, args)
+    try:
+        samples, failed = measure(run, program, args)
+    finally:
+        if "vm" in run:
+            run["vm"].close()
     lines, data = table(samples)
     print("\n".join(lines))
     # Where the cpu backend cannot start (no LLVM on this host), nothing was measured and nothing is wrong.
     if "cpu" in failed and not samples["cpu"]:
         skipped.append(("cpu", failed.pop("cpu")))
+    if "vm" in run:
+        print(run["vm"].told())
     for name, why in skipped:
         print(f"not run: {name}: {why}")
     for name, why in failed.items():
@@ -179,7 +222,7 @@ def main():
                                capture_output=True, text=True, check=False)
         gpu = asked.stdout.strip() or None
     result = {"when": int(started), "seconds": round(time.time() - started, 1), "quick": args.quick,
-              "rounds": args.rounds, "machine": platform.machine(), "processors": os.cpu_count(), "gpu": gpu,
+              "rounds": args.rounds, "machine": platform.machine(), "processors": os.cpu_count(), "gpu": gpu, "vm": run["vm"].emulated if "vm" in run else None,
               "table": data, "samples": samples, "not_run": dict(skipped), "failed": failed}
     path = args.json or build / "bench.json"
     path.write_text(json.dumps(result, indent=1), encoding="utf-8")

@@ -28,4 +28,13 @@ static inline void cpu_relax(void)
 #endif
 }
 
+// Microseconds since 1970, for people; it can be set back.
+static inline uint64_t clock_wall_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 #endif

@@ -8,20 +8,45 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *program_name = "vgpu";
 static enum log_level max_level = LOG_INFO;
 static char context_text[96];
 static bool to_journal;
+static bool (*send_to)(enum log_level level, const char *message, size_t bytes);
+static int to_fd = STDERR_FILENO;
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
+
+// The variable is inherited by programs whose stderr is something else; it names the file by device and
+// inode.
+static bool is_journal(int fd)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(fd, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
+}
 
 void log_init(const char *program, enum log_level max)
 {
 	program_name = program;
 	max_level = max;
-	to_journal = getenv("JOURNAL_STREAM") != NULL;
+	to_journal = is_journal(STDERR_FILENO);
+}
+
+bool log_is_journal(void)
+{
+	return to_journal;
+}
+
+void log_send_to(bool (*sink)(enum log_level level, const char *message, size_t bytes))
+{
+	send_to = sink;
 }
 
 int log_level_from_name(const char *name, enum log_level *ret)
@@ -33,6 +58,16 @@ int log_level_from_name(const char *name, enum log_level *ret)
 		}
 	}
 	return -EINVAL;
+}
+
+void log_to(int fd)
+{
+	to_fd = fd;
+}
+
+int log_fd(void)
+{
+	return to_fd;
 }
 
 void log_context(const char *format, ...)
@@ -51,32 +86,57 @@ static size_t clip(int n, size_t room)
 	return (size_t)n < room ? (size_t)n : room - 1;
 }
 
-void log_write(enum log_level level, const char *format, ...)
+#define PREFIX_BYTES 64
+#define TEXT_BYTES   2048
+
+// What stands before a line's text, at most PREFIX_BYTES. Its length.
+static size_t put_prefix(char *to, enum log_level level, bool as_line)
 {
 	static const char journal_level[] = { '3', '4', '6', '7' };
+
+	if (!as_line)
+		return clip(snprintf(to, PREFIX_BYTES, "MESSAGE="), PREFIX_BYTES);
+	if (to_journal)
+		return clip(snprintf(to, PREFIX_BYTES, "<%c>", journal_level[level]), PREFIX_BYTES);
+	return clip(snprintf(to, PREFIX_BYTES, "%s: %s: ", program_name, level_names[level]), PREFIX_BYTES);
+}
+
+// text: n bytes, with PREFIX_BYTES of room before them and one behind.
+static void send_line(enum log_level level, char *text, size_t n)
+{
+	char prefix[PREFIX_BYTES];
+	size_t ahead;
+
+	if (send_to) {
+		ahead = put_prefix(prefix, level, false);
+		memcpy(text - ahead, prefix, ahead);
+		if (send_to(level, text - ahead, ahead + n))
+			return;
+	}
+	ahead = put_prefix(prefix, level, true);
+	memcpy(text - ahead, prefix, ahead);
+	text[n] = '\n';
+	if (write(to_fd, text - ahead, ahead + n + 1) < 0) {
+		// Nowhere left to say it.
+	}
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+	char room[PREFIX_BYTES + TEXT_BYTES], *text = room + PREFIX_BYTES;
 	int saved = errno;
-	char line[2048];
 	size_t used = 0;
 	va_list ap;
 
 	if (level > max_level)
 		return;
-	if (to_journal)
-		used += clip(snprintf(line, sizeof(line), "<%c>", journal_level[level]), sizeof(line));
-	else
-		used += clip(snprintf(line, sizeof(line), "%s: %s: ", program_name, level_names[level]),
-			     sizeof(line));
 	if (context_text[0])
-		used += clip(snprintf(line + used, sizeof(line) - used, "%s: ", context_text),
-			     sizeof(line) - used);
+		used = clip(snprintf(text, TEXT_BYTES, "%s: ", context_text), TEXT_BYTES);
 	errno = saved; // so that %m works
 	va_start(ap, format);
-	used += clip(vsnprintf(line + used, sizeof(line) - used - 1, format, ap), sizeof(line) - used - 1);
+	used += clip(vsnprintf(text + used, TEXT_BYTES - used, format, ap), TEXT_BYTES - used);
 	va_end(ap);
-	line[used++] = '\n';
-	if (write(STDERR_FILENO, line, used) < 0) {
-		// Nowhere left to say it.
-	}
+	send_line(level, text, used);
 	errno = saved;
 }
 

@@ -6,6 +6,8 @@
 #define VGPU_COMMON_LOG_H
 
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
@@ -14,6 +16,16 @@ void log_init(const char *program, enum log_level max);
 
 // "error", "warning", "info", "debug" -> 0 and *ret; else -EINVAL, *ret untouched.
 int log_level_from_name(const char *name, enum log_level *ret);
+
+// Lines go to fd from here on, which stays the caller's, instead of stderr.
+void log_to(int fd);
+int log_fd(void); // async-signal-safe
+
+// Whether stderr is the journal, as $JOURNAL_STREAM says.
+bool log_is_journal(void);
+// Messages go to sink from here on: message is "MESSAGE=" and the text, so many bytes. Where it returns false
+// the line is written as ever.
+void log_send_to(bool (*sink)(enum log_level level, const char *message, size_t bytes));
 
 // What a log line of this process is about from here on: "tenant 3 channel 7"; "" for nothing. Copied, cut at
 // 95 bytes.

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ static int fill_address(struct sockaddr_un *sun, const char *path)
 	return 0;
 }
 
-int seqpacket_connect(const char *path)
+static int connect_as(int type, const char *path, const struct timeval *limit)
 {
 	cleanup_fd int fd = -1;
 	struct sockaddr_un sun;
@@ -31,15 +32,30 @@ int seqpacket_connect(const char *path)
 
 	if (r < 0)
 		return r;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+	if (limit && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, limit, sizeof(*limit)) < 0)
 		return -errno;
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
+		return errno == EAGAIN && limit ? -ETIMEDOUT : -errno;
 	return take_fd(&fd);
 }
 
-int seqpacket_listen(const char *path, unsigned mode, int backlog)
+int seqpacket_connect_now(const char *path)
+{
+	return connect_as(SOCK_SEQPACKET | SOCK_NONBLOCK, path, NULL);
+}
+
+int seqpacket_connect_within(const char *path, uint64_t limit_ns)
+{
+	const struct timeval limit = { .tv_sec = (time_t)(limit_ns / 1000000000),
+				       .tv_usec = (suseconds_t)(limit_ns % 1000000000 / 1000) };
+
+	return connect_as(SOCK_SEQPACKET, path, &limit);
+}
+
+static int listen_as(int type, const char *path, unsigned mode, int backlog)
 {
 	cleanup_fd int fd = -1;
 	struct sockaddr_un sun;
@@ -53,7 +69,7 @@ int seqpacket_listen(const char *path, unsigned mode, int backlog)
 
 		if (!S_ISSOCK(st.st_mode))
 			return -EEXIST;
-		other = seqpacket_connect(path);
+		other = connect_as(type, path, NULL);
 		if (other >= 0) {
 			close(other);
 			return -EADDRINUSE;
@@ -61,7 +77,7 @@ int seqpacket_listen(const char *path, unsigned mode, int backlog)
 		if (unlink(path) < 0)
 			return -errno;
 	}
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) < 0)
@@ -69,6 +85,16 @@ int seqpacket_listen(const char *path, unsigned mode, int backlog)
 	if (chmod(path, mode) < 0 || listen(fd, backlog) < 0)
 		return -errno;
 	return take_fd(&fd);
+}
+
+int seqpacket_listen(const char *path, unsigned mode, int backlog)
+{
+	return listen_as(SOCK_SEQPACKET, path, mode, backlog);
+}
+
+int stream_listen(const char *path, unsigned mode, int backlog)
+{
+	return listen_as(SOCK_STREAM, path, mode, backlog);
 }
 
 int seqpacket_send(int fd, const void *data, size_t len, const int *fds, unsigned n_fds, int flags)
@@ -143,9 +169,10 @@ int seqpacket_recv(int fd, void *data, size_t len, int *ret_fds, unsigned *ret_n
 	ssize_t n;
 
 	*ret_n_fds = 0;
+	// ECONNRESET comes once, before what the peer sent, when it closed with packets of ours unread.
 	do {
 		n = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
-	} while (n < 0 && errno == EINTR);
+	} while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -errno;
 	whole = collect_fds(&msg, ret_fds, ret_n_fds);

@@ -19,14 +19,6 @@ enum {
 	TILES = (SIDE / TILE) * (SIDE / TILE)
 };
 
-void must(CUresult result, const char *what)
-{
-	if (result == CUDA_SUCCESS)
-		return;
-	fprintf(stderr, "%s: %s\n", what, driver_error_name(result));
-	exit(2);
-}
-
 static uint32_t next_random(struct batches *batches)
 {
 	uint32_t x = batches->random;
@@ -45,9 +37,9 @@ static int element(uint32_t matrix, uint32_t row, uint32_t column)
 static void launch_hash(struct work *work, struct batch *batch)
 {
 	void *arguments[] = { &batch->out, &batch->seed, &batch->rounds };
-	must(cuLaunchKernel(work->function, batch->grid, 1, 1, HASH_BLOCK, 1, 1, 0, work->stream, arguments,
-			    NULL),
-	     "cuLaunchKernel of hash_chain");
+	driver_must(cuLaunchKernel(work->function, batch->grid, 1, 1, HASH_BLOCK, 1, 1, 0, work->stream,
+				   arguments, NULL),
+		    "cuLaunchKernel of hash_chain");
 	batch->first = batch->seed % (batch->grid * HASH_BLOCK - WINDOW + 1);
 }
 
@@ -77,9 +69,9 @@ static void launch_product(struct work *work, struct batch *batch)
 	uint32_t side = SIDE, first = batch->seed % TILES;
 	float factor = (float)factor_of(batch);
 	void *arguments[] = { &work->a, &work->b, &batch->out, &side, &first, &factor };
-	must(cuLaunchKernel(work->function, batch->grid, 1, 1, TILE, TILE, 1, 0, work->stream, arguments,
-			    NULL),
-	     "cuLaunchKernel of tile_product");
+	driver_must(cuLaunchKernel(work->function, batch->grid, 1, 1, TILE, TILE, 1, 0, work->stream,
+				   arguments, NULL),
+		    "cuLaunchKernel of tile_product");
 	// The window: one row inside one of the tiles computed, and its neighbour's where that was computed
 	// too.
 	uint32_t tile = (first + batch->seed / TILES % batch->grid) % TILES;
@@ -110,16 +102,16 @@ static void start(struct batches *batches, struct work *work, struct batch *batc
 	batch->rounds = work->rounds;
 	memset(batch->window, 0xff, WINDOW * sizeof(uint32_t));
 	work->launch(work, batch);
-	must(cuMemcpyDtoHAsync_v2(batch->window, batch->out + batch->first * sizeof(uint32_t),
-				  words * sizeof(uint32_t), work->stream),
-	     "cuMemcpyDtoHAsync");
-	must(cuEventRecord(batch->done, work->stream), "cuEventRecord");
+	driver_must(cuMemcpyDtoHAsync_v2(batch->window, batch->out + batch->first * sizeof(uint32_t),
+					 words * sizeof(uint32_t), work->stream),
+		    "cuMemcpyDtoHAsync");
+	driver_must(cuEventRecord(batch->done, work->stream), "cuEventRecord");
 	batch->busy = true;
 }
 
 static void finish(struct batches *batches, struct work *work, struct batch *batch)
 {
-	must(cuEventSynchronize(batch->done), work->name);
+	driver_must(cuEventSynchronize(batch->done), work->name);
 	batch->busy = false;
 	if (!batches->check || work->check(batch)) {
 		batches->right++;
@@ -137,8 +129,8 @@ static double now_ms(void)
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-// Doubles a batch until it takes about a millisecond, as the device is: one processor core or an H100.
-static void choose_size(struct batches *batches, struct work *work)
+// Doubles a batch until it takes about so long, as the device is: one processor core or an H100.
+static void choose_size(struct batches *batches, struct work *work, double milliseconds)
 {
 	double started = now_ms();
 	start(batches, work, &work->batches[0]); // the first launch also compiles
@@ -147,7 +139,7 @@ static void choose_size(struct batches *batches, struct work *work)
 		double before = now_ms();
 		start(batches, work, &work->batches[0]);
 		finish(batches, work, &work->batches[0]);
-		if (now_ms() - before > 0.7)
+		if (now_ms() - before > 0.7 * milliseconds)
 			return;
 		if (work->grid < work->max_grid)
 			work->grid *= 2;
@@ -162,39 +154,41 @@ static void fill_matrix(CUdeviceptr *matrix, uint32_t which)
 {
 	size_t bytes = (size_t)SIDE * SIDE * sizeof(float);
 	float *values = malloc(bytes);
-	if (!values)
-		must(CUDA_ERROR_OUT_OF_MEMORY, "malloc");
+	if (!values) {
+		fprintf(stderr, "out of memory\n");
+		exit(2);
+	}
 	for (uint32_t i = 0; i < SIDE * SIDE; i++)
 		values[i] = (float)element(which, i / SIDE, i % SIDE);
-	must(cuMemAlloc_v2(matrix, bytes), "cuMemAlloc");
-	must(cuMemcpyHtoD_v2(*matrix, values, bytes), "cuMemcpyHtoD");
+	driver_must(cuMemAlloc_v2(matrix, bytes), "cuMemAlloc");
+	driver_must(cuMemcpyHtoD_v2(*matrix, values, bytes), "cuMemcpyHtoD");
 	free(values);
 }
 
 static void init_work(struct batches *batches, struct work *work, size_t result_bytes)
 {
-	must(cuModuleGetFunction(&work->function, batches->module, work->name), work->name);
-	must(cuStreamCreate(&work->stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+	driver_must(cuModuleGetFunction(&work->function, batches->module, work->name), work->name);
+	driver_must(cuStreamCreate(&work->stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
 	for (int i = 0; i < BATCHES_IN_FLIGHT; i++) {
 		struct batch *batch = &work->batches[i];
 		void *window;
-		must(cuMemAlloc_v2(&batch->out, result_bytes), "cuMemAlloc");
-		must(cuMemHostAlloc(&window, WINDOW * sizeof(uint32_t), 0), "cuMemHostAlloc");
-		must(cuEventCreate(&batch->done, CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING),
-		     "cuEventCreate");
+		driver_must(cuMemAlloc_v2(&batch->out, result_bytes), "cuMemAlloc");
+		driver_must(cuMemHostAlloc(&window, WINDOW * sizeof(uint32_t), 0), "cuMemHostAlloc");
+		driver_must(cuEventCreate(&batch->done, CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING),
+			    "cuEventCreate");
 		batch->window = window;
 	}
 }
 
-void batches_init(struct batches *batches, bool check)
+void batches_init(struct batches *batches, bool check, uint32_t milliseconds)
 {
 	*batches = (struct batches){ .check = check, .random = (uint32_t)time(NULL) | 1 };
-	must(cuModuleLoadData(&batches->module, kernels_ptx), "cuModuleLoadData");
+	driver_must(cuModuleLoadData(&batches->module, kernels_ptx), "cuModuleLoadData");
 	batches->works[0] = (struct work){ .name = "hash_chain",
 					   .grid = 4,
 					   .rounds = 64,
 					   .max_grid = HASH_WORDS / HASH_BLOCK / 2,
-					   .max_rounds = 1024,
+					   .max_rounds = 1024 * milliseconds,
 					   .launch = launch_hash,
 					   .check = check_hash };
 	batches->works[1] = (struct work){ .name = "tile_product",
@@ -209,7 +203,7 @@ void batches_init(struct batches *batches, bool check)
 	fill_matrix(&batches->works[1].a, 0);
 	fill_matrix(&batches->works[1].b, 1);
 	for (int i = 0; i < 2; i++)
-		choose_size(batches, &batches->works[i]);
+		choose_size(batches, &batches->works[i], milliseconds);
 }
 
 void batches_turn(struct batches *batches)
@@ -233,15 +227,15 @@ void batches_done(struct batches *batches)
 			struct batch *batch = &work->batches[slot];
 			if (batch->busy)
 				finish(batches, work, batch);
-			must(cuMemFree_v2(batch->out), "cuMemFree");
-			must(cuMemFreeHost(batch->window), "cuMemFreeHost");
-			must(cuEventDestroy_v2(batch->done), "cuEventDestroy");
+			driver_must(cuMemFree_v2(batch->out), "cuMemFree");
+			driver_must(cuMemFreeHost(batch->window), "cuMemFreeHost");
+			driver_must(cuEventDestroy_v2(batch->done), "cuEventDestroy");
 		}
 		if (work->a) {
-			must(cuMemFree_v2(work->a), "cuMemFree");
-			must(cuMemFree_v2(work->b), "cuMemFree");
+			driver_must(cuMemFree_v2(work->a), "cuMemFree");
+			driver_must(cuMemFree_v2(work->b), "cuMemFree");
 		}
-		must(cuStreamDestroy_v2(work->stream), "cuStreamDestroy");
+		driver_must(cuStreamDestroy_v2(work->stream), "cuStreamDestroy");
 	}
-	must(cuModuleUnload(batches->module), "cuModuleUnload");
+	driver_must(cuModuleUnload(batches->module), "cuModuleUnload");
 }

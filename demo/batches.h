@@ -27,7 +27,7 @@ struct work {
 	CUstream stream;
 	CUdeviceptr a, b; // inputs of the product
 	struct batch batches[BATCHES_IN_FLIGHT];
-	uint32_t grid, rounds; // size of a batch: chosen so that its kernel takes about a millisecond
+	uint32_t grid, rounds; // size of a batch: chosen by how long its kernel shall take
 	uint32_t max_grid, max_rounds;
 	void (*launch)(struct work *work, struct batch *batch);
 	bool (*check)(const struct batch *batch);
@@ -41,8 +41,11 @@ struct batches {
 	bool check;
 };
 
-// Context must be current. Allocates about 64 MiB of device memory, fills it, measures and sizes the batches.
-void batches_init(struct batches *batches, bool check);
+enum { BATCH_MS_MAX = 100 };
+
+// Context must be current. Allocates about 64 MiB of device memory, fills it, measures and sizes the batches:
+// so many milliseconds each (up to BATCH_MS_MAX), as far as the work can be made so large.
+void batches_init(struct batches *batches, bool check, uint32_t milliseconds);
 // Starts a batch wherever one is idle, then waits for the oldest of each kind and checks it.
 void batches_turn(struct batches *batches);
 // Waits for all that is in flight and checks it, frees everything.

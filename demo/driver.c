@@ -75,3 +75,11 @@ const char *driver_error_name(CUresult code)
 	}
 	return "unknown code";
 }
+
+void driver_must(CUresult result, const char *what)
+{
+	if (result == CUDA_SUCCESS)
+		return;
+	fprintf(stderr, "%s: %s\n", what, driver_error_name(result));
+	exit(2);
+}

@@ -29,4 +29,7 @@ int driver_missing(char *names, size_t size);
 // "CUDA_ERROR_..." of a code, or "unknown code"; never NULL, works without a library.
 const char *driver_error_name(CUresult code);
 
+// Ends the program with status 2 if the call of that name did not succeed.
+void driver_must(CUresult result, const char *what);
+
 #endif

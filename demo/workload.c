@@ -28,9 +28,12 @@ static double now(void)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: vgpu-demo-workload [--seconds N] [--unchecked]\n"
-			"  --seconds N   end after so long (default: at SIGTERM)\n"
-			"  --unchecked   do not look at the results (for a backend that computes nothing)\n");
+	fprintf(stderr,
+		"usage: vgpu-demo-workload [--seconds N] [--milliseconds N] [--unchecked]\n"
+		"  --seconds N       end after so long (default: at SIGTERM)\n"
+		"  --milliseconds N  how long a kernel shall take, 1 to %d (1)\n"
+		"  --unchecked       do not look at the results (for a backend that computes nothing)\n",
+		BATCH_MS_MAX);
 	return 64;
 }
 
@@ -38,7 +41,7 @@ int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_signal };
 	struct batches batches;
-	double seconds = 0;
+	double seconds = 0, milliseconds = 1;
 	bool check = true;
 	CUcontext context;
 
@@ -48,9 +51,11 @@ int main(int argc, char **argv)
 			check = false;
 		else if (!strcmp(argv[i], "--seconds") && i + 1 < argc)
 			seconds = strtod(argv[++i], &end);
+		else if (!strcmp(argv[i], "--milliseconds") && i + 1 < argc)
+			milliseconds = strtod(argv[++i], &end);
 		else
 			return usage();
-		if (end && (*end || seconds <= 0))
+		if (end && (*end || seconds < 0 || !(milliseconds >= 1 && milliseconds <= BATCH_MS_MAX)))
 			return usage();
 	}
 	sigaction(SIGTERM, &action, NULL);
@@ -61,14 +66,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "no CUDA driver: %s\n", error);
 		return 2;
 	}
-	must(cuInit(0), "cuInit");
-	must(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
-	must(cuCtxSetCurrent(context), "cuCtxSetCurrent");
-	batches_init(&batches, check);
+	driver_must(cuInit(0), "cuInit");
+	driver_must(cuDevicePrimaryCtxRetain(&context, 0), "cuDevicePrimaryCtxRetain");
+	driver_must(cuCtxSetCurrent(context), "cuCtxSetCurrent");
+	batches_init(&batches, check, (uint32_t)milliseconds);
 	for (double end = now() + seconds; !stop && (!seconds || now() < end);)
 		batches_turn(&batches);
 	batches_done(&batches);
-	must(cuDevicePrimaryCtxRelease_v2(0), "cuDevicePrimaryCtxRelease");
+	driver_must(cuDevicePrimaryCtxRelease_v2(0), "cuDevicePrimaryCtxRelease");
 	if (check)
 		printf("checked %llu results, %llu wrong\n",
 		       (unsigned long long)(batches.right + batches.wrong),

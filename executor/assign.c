@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks of the ASSIGN message; see the header. The mediator is trusted, its arithmetic is checked all the
+// Checks of the ASSIGN messages; see the header. The mediator is trusted, its arithmetic is checked all the
 // same: every later bound in this process rests on these numbers. Called by main.c and by
 // tests/fuzz/fuzz_link.c.
 #include "executor/assign.h"
@@ -79,6 +79,13 @@ static const char *check_windows(const struct link_geometry *g)
 	return NULL;
 }
 
+static const char *check_geometry(const struct link_geometry *g)
+{
+	const char *why = check_channel(g);
+
+	return why ? why : check_windows(g);
+}
+
 int assign_parse(const void *packet, size_t bytes, unsigned n_fds, struct link_assign *ret, const char **why)
 {
 	struct link_assign a;
@@ -92,9 +99,32 @@ int assign_parse(const void *packet, size_t bytes, unsigned n_fds, struct link_a
 	*why = "wrong number of fds";
 	if (a.header.n_fds != ASSIGN_FDS || n_fds != ASSIGN_FDS)
 		return -EPROTO;
-	*why = check_channel(&a.geometry);
-	if (!*why)
-		*why = check_windows(&a.geometry);
+	*why = check_geometry(&a.geometry);
+	if (*why)
+		return -EPROTO;
+	*ret = a;
+	return 0;
+}
+
+int assign_parse_vm(const void *packet, size_t bytes, unsigned n_fds, struct link_assign_vm *ret,
+		    const char **why)
+{
+	struct link_assign_vm a;
+	const struct link_header *h = &a.assign.header;
+
+	*why = "not an ASSIGN_VM message";
+	if (bytes != sizeof(a))
+		return -EPROTO;
+	memcpy(&a, packet, sizeof(a));
+	if (h->magic != LINK_MAGIC || h->type != LINK_ASSIGN_VM || h->length != sizeof(a) || a.reserved)
+		return -EPROTO;
+	*why = "wrong number of fds";
+	if (h->n_fds != n_fds || n_fds <= ASSIGN_VM_FDS || n_fds > ASSIGN_VM_FDS + LINK_MAX_GUEST_MEMORY)
+		return -EPROTO;
+	*why = "number of extents";
+	if (a.extents < 2 || a.extents > VGPU_MAX_VM_PIECES)
+		return -EPROTO;
+	*why = check_geometry(&a.assign.geometry);
 	if (*why)
 		return -EPROTO;
 	*ret = a;

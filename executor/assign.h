@@ -10,4 +10,8 @@
 // packet: as received, bytes long, with n_fds fds. 0 and *ret, or -EPROTO with *why (static text).
 int assign_parse(const void *packet, size_t bytes, unsigned n_fds, struct link_assign *ret, const char **why);
 
+// The same for ASSIGN_VM.
+int assign_parse_vm(const void *packet, size_t bytes, unsigned n_fds, struct link_assign_vm *ret,
+		    const char **why);
+
 #endif

@@ -23,7 +23,7 @@ void executor_fail(struct executor *x, int32_t result)
 	x->sticky = result;
 	atomic_store_explicit(&x->header->sticky_error, (uint32_t)result, memory_order_release);
 	counter_add(&x->turn->faults, 1);
-	track_reset(&x->track);
+	track_reset(x);
 	watches_drop(x);
 	x->stored = true;
 }
@@ -76,6 +76,16 @@ static int32_t register_shared(struct executor *x)
 	return r;
 }
 
+static uint64_t resident_threads(const struct executor *x)
+{
+	struct reply_device_info info = { 0 };
+
+	if (x->ops->device_info(x->backend, &info))
+		return 0;
+	return (uint64_t)(uint32_t)info.attributes[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT] *
+	       (uint32_t)info.attributes[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR];
+}
+
 int32_t on_context_activate(struct executor *x, const struct record_context_activate *r,
 			    struct reply_context_activate *ret)
 {
@@ -94,6 +104,9 @@ int32_t on_context_activate(struct executor *x, const struct record_context_acti
 			return result;
 		}
 		x->active = true;
+		static_assert(sizeof(x->first_limits) == sizeof(x->activation.limits), "the same limits");
+		memcpy(x->first_limits, x->activation.limits, sizeof(x->first_limits));
+		x->resident_threads = resident_threads(x);
 	}
 	*ret = x->activation;
 	return CUDA_SUCCESS;
@@ -110,14 +123,67 @@ int32_t on_context_reset(struct executor *x, const struct record_context_reset *
 	return CUDA_SUCCESS;
 }
 
+// Device memory that the context takes for a limit's value: buffers for prints and for the kernels' heap, and
+// a stack for each thread that the device can have at once.
+static uint64_t limit_bytes(const struct executor *x, uint32_t limit, uint64_t value)
+{
+	uint64_t bytes;
+
+	switch (limit) {
+	case CU_LIMIT_PRINTF_FIFO_SIZE:
+	case CU_LIMIT_MALLOC_HEAP_SIZE: return value;
+	case CU_LIMIT_STACK_SIZE:
+		return __builtin_mul_overflow(value, x->resident_threads, &bytes) ? UINT64_MAX : bytes;
+	default: return 0;
+	}
+}
+
+// What the context has from its beginning is nobody's; what a program asks for beyond it is its tenant's.
+static uint64_t limit_excess(const struct executor *x, uint32_t limit, uint64_t value)
+{
+	uint64_t bytes = limit_bytes(x, limit, value), first = limit_bytes(x, limit, x->first_limits[limit]);
+
+	return bytes > first ? bytes - first : 0;
+}
+
+static int32_t set_limit(struct executor *x, uint32_t limit, uint64_t value, uint64_t *ret)
+{
+	uint64_t held = x->limit_charged[limit], want = limit_excess(x, limit, value), now;
+	int32_t result;
+
+	if (want > held) {
+		if (!memory_charge(&x->memory, want - held))
+			return CUDA_ERROR_OUT_OF_MEMORY;
+		held = want;
+	}
+	result = x->ops->limit_set(x->backend, limit, value, ret);
+	now = result ? x->limit_charged[limit] : limit_excess(x, limit, *ret); // drivers round, or refuse
+	if (now > held && !memory_charge(&x->memory, now - held))
+		now = held;
+	if (now < held)
+		memory_uncharge(&x->memory, held - now);
+	x->limit_charged[limit] = now;
+	return result;
+}
+
+void limits_forget(struct executor *x)
+{
+	for (unsigned i = 0; i < EXECUTOR_LIMITS; i++) {
+		memory_uncharge(&x->memory, x->limit_charged[i]);
+		x->limit_charged[i] = 0;
+	}
+}
+
 int32_t on_limit_set(struct executor *x, const struct record_limit_set *r, struct reply_limit_set *ret)
 {
 	int32_t result = executor_ready(x);
 
 	if (result)
 		return result;
-	result = x->ops->limit_set(x->backend, r->limit, r->value, &ret->value);
-	if (!result && r->limit < sizeof(x->activation.limits) / sizeof(x->activation.limits[0]))
+	if (r->limit >= EXECUTOR_LIMITS)
+		return CUDA_ERROR_INVALID_VALUE;
+	result = set_limit(x, r->limit, r->value, &ret->value);
+	if (!result)
 		x->activation.limits[r->limit] = ret->value;
 	return result;
 }
@@ -134,7 +200,9 @@ int32_t on_mem_alloc(struct executor *x, const struct record_mem_alloc *r, struc
 {
 	int32_t result = executor_ready(x);
 
-	return result ? result : memory_alloc(&x->memory, r->size, &ret->address, &ret->charged);
+	if (!result)
+		result = park_room(x, memory_alloc(&x->memory, r->size, &ret->address, &ret->charged));
+	return result;
 }
 
 int32_t on_mem_free(struct executor *x, const struct record_mem_free *r)
@@ -149,55 +217,6 @@ int32_t on_mem_free(struct executor *x, const struct record_mem_free *r)
 		return RESULT_AGAIN;
 	x->gone++;
 	return memory_free(&x->memory, r->address);
-}
-
-int32_t on_vm_reserve(struct executor *x, const struct record_vm_reserve *r, struct reply_vm_reserve *ret)
-{
-	int32_t result = executor_ready(x);
-
-	return result ? result : memory_reserve(&x->memory, r->size, r->hint, &ret->address);
-}
-
-int32_t on_vm_free(struct executor *x, const struct record_vm_free *r)
-{
-	int32_t result = executor_ready(x);
-
-	return result ? result : memory_unreserve(&x->memory, r->address);
-}
-
-int32_t on_vm_create(struct executor *x, const struct record_vm_create *r)
-{
-	int32_t result = executor_ready(x);
-
-	return result ? result : memory_create(&x->memory, r->size);
-}
-
-int32_t on_vm_release(struct executor *x, const struct record_vm_release *r)
-{
-	int32_t result = executor_ready(x);
-
-	return result ? result : memory_release(&x->memory, r->size);
-}
-
-int32_t on_vm_map(struct executor *x, const struct record_vm_map *r)
-{
-	int32_t result = executor_ready(x);
-
-	return result ? result : memory_map(&x->memory, r->address, r->size);
-}
-
-int32_t on_vm_unmap(struct executor *x, const struct record_vm_unmap *r)
-{
-	int32_t result = executor_ready(x);
-
-	if (result)
-		return result;
-	if (!memory_is_mapped(&x->memory, r->address, r->size))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (!track_idle(&x->track))
-		return RESULT_AGAIN;
-	x->gone++;
-	return memory_unmap(&x->memory, r->address, r->size);
 }
 
 int32_t on_host_register(struct executor *x, const struct record_host_register *r)

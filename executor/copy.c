@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies, writes and sets: every address is checked to lie entirely inside live device memory or a registered
-// host range before the backend sees it. Handlers of copy, write, set.
+// host range, or inside an array, before the backend sees it. Handlers of copy, copy_array, write, set.
+#include <string.h>
+
 #include "executor/executor.h"
 #include "executor/objects.h"
 #include "executor/work.h"
 #include "protocol/cuda/cuda_abi.h"
-
-// First guesses: what a copy costs at least, and bytes per nanosecond on the slowest usual way.
-#define COPY_BASE_NS	  2000ull
-#define COPY_BYTES_PER_NS 25ull
 
 bool box_span(uint64_t width, uint64_t height, uint64_t depth, uint64_t pitch, uint64_t slice, uint64_t *ret)
 {
@@ -28,9 +26,10 @@ bool box_span(uint64_t width, uint64_t height, uint64_t depth, uint64_t pitch, u
 	       !__builtin_add_overflow(last, plane, ret);
 }
 
-static bool space_contains(const struct executor *x, uint32_t space, uint64_t address, uint64_t bytes)
+bool space_contains(const struct executor *x, uint32_t space, uint64_t address, uint64_t bytes,
+		    enum vm_access access)
 {
-	return space == MEMORY_SPACE_DEVICE ? memory_contains(&x->memory, address, bytes)
+	return space == MEMORY_SPACE_DEVICE ? memory_contains(&x->memory, address, bytes, access)
 					    : hostmem_contains(&x->hostmem, address, bytes);
 }
 
@@ -52,7 +51,8 @@ static int32_t copy_row(struct executor *x, struct backend_copy c, struct backen
 	uint64_t left = c.width;
 	int32_t result = CUDA_SUCCESS;
 
-	for (; left && !result; left -= c.width, c.dst += c.width, c.src += c.width) {
+	for (; left && !result; left -= c.width, c.dst += c.width, c.src += c.width, c.dst_at[0] += c.width,
+				c.src_at[0] += c.width) {
 		uint64_t dst = run_of(x, c.dst, c.dst_device), src = run_of(x, c.src, c.src_device);
 
 		c.width = left < dst ? left : dst;
@@ -72,6 +72,10 @@ static int32_t copy_in_pieces(struct executor *x, const struct backend_copy *c, 
 		for (uint64_t y = 0; y < c->height && !result; y++) {
 			row.dst = c->dst + z * c->dst_slice + y * c->dst_pitch;
 			row.src = c->src + z * c->src_slice + y * c->src_pitch;
+			row.dst_at[1] = c->dst_at[1] + y;
+			row.src_at[1] = c->src_at[1] + y;
+			row.dst_at[2] = c->dst_at[2] + z;
+			row.src_at[2] = c->src_at[2] + z;
 			result = copy_row(x, row, s);
 		}
 	return result;
@@ -85,7 +89,7 @@ static void submitted(struct executor *x, uint32_t lane, unsigned kind, uint64_t
 		x->collected.copy_bytes += bytes;
 	else
 		counter_add(&x->turn->copy_bytes, bytes);
-	track_after(x, lane, key, predict_ns(&x->predict, key, COPY_BASE_NS + bytes / COPY_BYTES_PER_NS));
+	track_after(x, lane, key, predict_ns(&x->predict, key, predict_copy_guess_ns(bytes)));
 }
 
 int32_t on_copy(struct executor *x, const struct record_copy *r, struct stream *stream)
@@ -101,8 +105,8 @@ int32_t on_copy(struct executor *x, const struct record_copy *r, struct stream *
 		return CUDA_SUCCESS;
 	if (!box_span(r->width, r->height, r->depth, r->dst_pitch, r->dst_slice, &dst_bytes) ||
 	    !box_span(r->width, r->height, r->depth, r->src_pitch, r->src_slice, &src_bytes) ||
-	    !space_contains(x, r->dst_space, r->dst, dst_bytes) ||
-	    !space_contains(x, r->src_space, r->src, src_bytes))
+	    !space_contains(x, r->dst_space, r->dst, dst_bytes, VM_ACCESS_READ_WRITE) ||
+	    !space_contains(x, r->src_space, r->src, src_bytes, VM_ACCESS_READ))
 		return CUDA_ERROR_INVALID_VALUE;
 	c = (struct backend_copy){
 		.dst = r->dst,
@@ -127,6 +131,80 @@ int32_t on_copy(struct executor *x, const struct record_copy *r, struct stream *
 	return result;
 }
 
+// ---- arrays
+
+static bool at_origin(const uint64_t at[3])
+{
+	return !at[0] && !at[1] && !at[2];
+}
+
+// One side of the copy: the array's box, or memory with *ret_bytes from the first to the last byte.
+static bool side_valid(const struct executor *x, const struct record_copy_array *r, const struct array *a,
+		       bool dst, uint64_t *ret_bytes)
+{
+	const uint64_t *at = dst ? r->dst_at : r->src_at;
+	uint64_t address = dst ? r->dst : r->src, pitch = dst ? r->dst_pitch : r->src_pitch,
+		 slice = dst ? r->dst_slice : r->src_slice;
+	uint32_t space = dst ? r->dst_space : r->src_space;
+
+	*ret_bytes = 0;
+	if (a)
+		return !address && !pitch && !slice && space == MEMORY_SPACE_DEVICE &&
+		       array_holds(&a->shape, at, r->width, r->height, r->depth);
+	return at_origin(at) && box_span(r->width, r->height, r->depth, pitch, slice, ret_bytes) &&
+	       space_contains(x, space, address, *ret_bytes, dst ? VM_ACCESS_READ_WRITE : VM_ACCESS_READ);
+}
+
+// Arrays whose elements differ in size cannot be copied into each other.
+static bool arrays_match(const struct array *dst, const struct array *src)
+{
+	return !dst || !src ||
+	       array_element_bytes(dst->shape.format, dst->shape.channels) ==
+		   array_element_bytes(src->shape.format, src->shape.channels);
+}
+
+int32_t on_copy_array(struct executor *x, const struct record_copy_array *r, struct stream *stream,
+		      struct array *dst, struct array *src)
+{
+	uint32_t lane = work_lane(stream);
+	int32_t result = executor_ready(x);
+	uint64_t dst_bytes, src_bytes, bytes;
+	struct backend_copy c;
+
+	if (result)
+		return result;
+	if (!r->width || !r->height || !r->depth)
+		return CUDA_SUCCESS;
+	if ((!dst && !src) || !arrays_match(dst, src) || !side_valid(x, r, dst, true, &dst_bytes) ||
+	    !side_valid(x, r, src, false, &src_bytes) ||
+	    __builtin_mul_overflow(r->width, r->height, &bytes) ||
+	    __builtin_mul_overflow(bytes, r->depth, &bytes))
+		return CUDA_ERROR_INVALID_VALUE;
+	c = (struct backend_copy){
+		.dst = r->dst,
+		.src = r->src,
+		.width = r->width,
+		.height = r->height,
+		.depth = r->depth,
+		.dst_pitch = r->dst_pitch,
+		.src_pitch = r->src_pitch,
+		.dst_slice = r->dst_slice,
+		.src_slice = r->src_slice,
+		.dst_device = r->dst_space == MEMORY_SPACE_DEVICE,
+		.src_device = r->src_space == MEMORY_SPACE_DEVICE,
+		.dst_array = dst ? dst->backend : NULL,
+		.src_array = src ? src->backend : NULL,
+	};
+	memcpy(c.dst_at, r->dst_at, sizeof(c.dst_at));
+	memcpy(c.src_at, r->src_at, sizeof(c.src_at));
+	track_before(x, lane);
+	result = in_one_piece(x, &c, dst_bytes, src_bytes) ? x->ops->copy(x->backend, &c, work_stream(stream))
+							   : copy_in_pieces(x, &c, work_stream(stream));
+	if (!result)
+		submitted(x, lane, 6, bytes);
+	return result;
+}
+
 int32_t on_write(struct executor *x, const struct record_write *r, struct stream *stream, const uint8_t *tail,
 		 uint32_t tail_bytes)
 {
@@ -135,7 +213,7 @@ int32_t on_write(struct executor *x, const struct record_write *r, struct stream
 
 	if (result)
 		return result;
-	if (!space_contains(x, r->dst_space, r->dst, tail_bytes))
+	if (!space_contains(x, r->dst_space, r->dst, tail_bytes, VM_ACCESS_READ_WRITE))
 		return CUDA_ERROR_INVALID_VALUE;
 	track_before(x, lane);
 	result = x->ops->write(x->backend, r->dst, r->dst_space == MEMORY_SPACE_DEVICE, tail, tail_bytes,
@@ -160,7 +238,7 @@ int32_t on_set(struct executor *x, const struct record_set *r, struct stream *st
 		return CUDA_SUCCESS;
 	if (__builtin_mul_overflow(r->width, (uint64_t)r->element, &row) ||
 	    (r->height > 1 && r->pitch % r->element) || !box_span(row, r->height, 1, r->pitch, 0, &span) ||
-	    !space_contains(x, r->dst_space, r->dst, span))
+	    !space_contains(x, r->dst_space, r->dst, span, VM_ACCESS_READ_WRITE))
 		return CUDA_ERROR_INVALID_VALUE;
 	s = (struct backend_set){
 		.dst = r->dst,

@@ -13,7 +13,7 @@
 
 struct watch {
 	struct event *event; // holds a reference
-	uint64_t value, batch;
+	uint64_t value, batch, since_ns;
 	uint32_t slot, lane;
 };
 
@@ -24,6 +24,8 @@ int32_t on_event_create(struct executor *x, const struct record_event_create *r,
 
 	if (result)
 		return result;
+	if ((r->flags & CU_EVENT_INTERPROCESS) && !(r->flags & CU_EVENT_DISABLE_TIMING))
+		return CUDA_ERROR_INVALID_VALUE;
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -33,7 +35,25 @@ int32_t on_event_create(struct executor *x, const struct record_event_create *r,
 		return result;
 	}
 	e->references = 1;
+	e->shared = r->flags & CU_EVENT_INTERPROCESS;
 	*ret_event = e;
+	return CUDA_SUCCESS;
+}
+
+int32_t event_follow(struct executor *x, const struct event *e, struct event **ret)
+{
+	struct event *own = calloc(1, sizeof(*own));
+	int32_t result;
+
+	if (!own)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	result = x->ops->event_follow(x->backend, e->backend, &own->backend);
+	if (result) {
+		free(own);
+		return result;
+	}
+	own->references = 1;
+	*ret = own;
 	return CUDA_SUCCESS;
 }
 
@@ -41,6 +61,7 @@ void event_release(struct executor *x, struct event *e)
 {
 	if (--e->references)
 		return;
+	share_event_gone(x, e);
 	x->ops->event_destroy(x->backend, e->backend);
 	free(e);
 }
@@ -66,6 +87,8 @@ int32_t on_event_destroy(struct executor *x, const struct record_event_destroy *
 
 void event_recorded(struct executor *x, struct event *event, uint32_t lane)
 {
+	if (event->shared)
+		return;
 	event->lane = lane;
 	event->batch = track_batch_of(&x->track, lane);
 	track_guard_of(&x->track, lane, &event->guard);
@@ -127,28 +150,66 @@ static bool watches_grow(struct executor *x)
 	return true;
 }
 
+// Whether somebody who asks again has a watch of this very record already.
+static bool is_watched(const struct executor *x, const struct record_event_watch *r,
+		       const struct event *event)
+{
+	for (uint32_t i = 0; event->references > 1 && i < x->n_watches; i++) {
+		const struct watch *w = &x->watches[i];
+
+		if (w->event == event && w->slot == r->slot && w->value == r->value &&
+		    w->batch == event->batch && w->lane == event->lane)
+			return true;
+	}
+	return false;
+}
+
 int32_t on_event_watch(struct executor *x, const struct record_event_watch *r, struct event *event)
 {
 	int32_t result = executor_ready(x);
+	uint64_t since;
 
 	if (result)
 		return result;
 	if (r->slot >= x->assign.geometry.fence_slots)
 		return CUDA_ERROR_INVALID_VALUE;
+	since = delay_since(&x->delay, x->ring.head, x->now_ns);
 	result = x->ops->event_query(x->backend, event->backend);
 	if (!result) {
 		fence_store(x, r->slot, r->value);
+		delay_waited(&x->delay, since, x->now_ns);
 		return CUDA_SUCCESS;
 	}
 	if (result != CUDA_ERROR_NOT_READY)
 		return result;
+	if (is_watched(x, r, event))
+		return CUDA_SUCCESS;
+	result = CUDA_SUCCESS;
 	if (!watches_grow(x))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	event->references++;
+	if (event->shared) // its next record, perhaps another process's, is not what is waited for
+		result = event_follow(x, event, &event);
+	else
+		event->references++;
+	if (result)
+		return result;
 	x->watches[x->n_watches++] = (struct watch){
-		.event = event, .value = r->value, .batch = event->batch, .slot = r->slot, .lane = event->lane
+		.event = event,
+		.value = r->value,
+		.batch = event->batch,
+		.since_ns = since,
+		.slot = r->slot,
+		.lane = event->lane,
 	};
 	return CUDA_SUCCESS;
+}
+
+int32_t on_event_query(struct executor *x, const struct record_event_query *r, struct event *event)
+{
+	int32_t result = executor_ready(x);
+
+	(void)r;
+	return result ? result : x->ops->event_query(x->backend, event->backend);
 }
 
 static void watch_remove(struct executor *x, uint32_t i)
@@ -177,6 +238,7 @@ bool watches_poll(struct executor *x)
 			continue;
 		}
 		fence_store(x, w->slot, w->value);
+		delay_waited(&x->delay, w->since_ns, x->now_ns);
 		watch_remove(x, i);
 	}
 	if (asked < WATCH_QUERIES)

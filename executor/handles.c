@@ -13,10 +13,49 @@
 #include "protocol/guest/channel.h"
 
 static const uint32_t kind_limits[HANDLE_KINDS] = {
-	[HANDLE_STREAM] = VGPU_MAX_STREAMS, [HANDLE_EVENT] = VGPU_MAX_EVENTS,
-	[HANDLE_MODULE] = VGPU_MAX_MODULES, [HANDLE_FUNCTION] = VGPU_MAX_FUNCTIONS,
-	[HANDLE_BLOB] = VGPU_MAX_BLOBS,	    [HANDLE_GRAPH] = VGPU_MAX_GRAPHS,
+	[HANDLE_STREAM] = VGPU_MAX_STREAMS,    [HANDLE_EVENT] = VGPU_MAX_EVENTS,
+	[HANDLE_MODULE] = VGPU_MAX_MODULES,    [HANDLE_FUNCTION] = VGPU_MAX_FUNCTIONS,
+	[HANDLE_BLOB] = VGPU_MAX_BLOBS,	       [HANDLE_GRAPH] = VGPU_MAX_GRAPHS,
+	[HANDLE_ARRAY] = VGPU_MAX_ARRAYS,      [HANDLE_TEXTURE] = VGPU_MAX_TEXTURES,
+	[HANDLE_SURFACE] = VGPU_MAX_SURFACES,  [HANDLE_MIPMAP] = VGPU_MAX_MIPMAPS,
+	[HANDLE_PHYSICAL] = VGPU_MAX_PHYSICAL, [HANDLE_CONDITIONS] = VGPU_MAX_CONDITION_SETS,
 };
+
+// The tenant's own limit of a kind: its place in the tenant page, VGPU_OBJECT_LIMITS for kinds without one.
+static enum vgpu_object_limit tenant_limit_of(uint8_t kind)
+{
+	switch (kind) {
+	case HANDLE_STREAM: return VGPU_OBJECTS_STREAMS;
+	case HANDLE_EVENT: return VGPU_OBJECTS_EVENTS;
+	case HANDLE_MODULE: return VGPU_OBJECTS_MODULES;
+	case HANDLE_FUNCTION: return VGPU_OBJECTS_FUNCTIONS;
+	case HANDLE_GRAPH: return VGPU_OBJECTS_GRAPHS;
+	case HANDLE_ARRAY: return VGPU_OBJECTS_ARRAYS;
+	case HANDLE_MIPMAP: return VGPU_OBJECTS_MIPMAPS;
+	case HANDLE_TEXTURE: return VGPU_OBJECTS_TEXTURES;
+	case HANDLE_SURFACE: return VGPU_OBJECTS_SURFACES;
+	case HANDLE_PHYSICAL: return VGPU_OBJECTS_PHYSICAL;
+	default: return VGPU_OBJECT_LIMITS;
+	}
+}
+
+void handles_tell_limits(struct executor *x)
+{
+	for (unsigned i = 0; i < VGPU_OBJECT_LIMITS; i++)
+		atomic_store_explicit(&x->header->objects[i],
+				      atomic_load_explicit(&x->tenant->objects[i], memory_order_relaxed),
+				      memory_order_relaxed);
+}
+
+static bool has_room(const struct executor *x, uint8_t kind)
+{
+	enum vgpu_object_limit which = tenant_limit_of(kind);
+	uint32_t limit = 0;
+
+	if (which != VGPU_OBJECT_LIMITS)
+		limit = atomic_load_explicit(&x->tenant->objects[which], memory_order_relaxed);
+	return !limit || x->handles.live[kind] < limit;
+}
 
 void handles_done(struct handles *h)
 {
@@ -47,6 +86,8 @@ int32_t handle_check_new(struct executor *x, uint8_t kind, uint64_t handle)
 
 	if (handle_kind(handle) != kind || index >= kind_limits[kind] || !generation)
 		return CUDA_ERROR_INVALID_HANDLE;
+	if (!has_room(x, kind))
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (!h->entries[kind]) {
 		h->entries[kind] = calloc(kind_limits[kind], sizeof(struct handle_entry));
 		if (!h->entries[kind])

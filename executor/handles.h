@@ -22,6 +22,9 @@ struct handles {
 	uint32_t live[HANDLE_KINDS];
 };
 
+// Tells the guest what its tenant may have (channel_header.objects), so that it can refuse by itself.
+void handles_tell_limits(struct executor *x);
+
 // Gives the tables back; the objects must have been removed.
 void handles_done(struct handles *h);
 
@@ -29,7 +32,8 @@ void handles_done(struct handles *h);
 void *handle_get(struct executor *x, uint8_t kind, uint64_t handle);
 
 // Whether a new object may take that name: CUDA_SUCCESS, CUDA_ERROR_INVALID_HANDLE (wrong kind, index above
-// the kind's limit or in use, generation 0 or the one used last) or CUDA_ERROR_OUT_OF_MEMORY.
+// the kind's limit or in use, generation 0 or the one used last) or CUDA_ERROR_OUT_OF_MEMORY (also when there
+// are as many as the tenant may have).
 int32_t handle_check_new(struct executor *x, uint8_t kind, uint64_t handle);
 
 // Enters object (a struct that begins with struct object) under a handle that handle_check_new accepted.

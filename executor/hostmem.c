@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "common/limits.h"
+#include "executor/guest_memory.h"
 #include "protocol/cuda/cuda_abi.h"
 #include "executor/tree.h" // last
 
@@ -30,10 +31,49 @@ static int range_compare(struct host_range *a, struct host_range *b)
 RB_GENERATE_STATIC(host_ranges, host_range, by_address, range_compare)
 
 void hostmem_init(struct hostmem *h, const struct backend_ops *ops, struct backend *backend,
-		  const struct link_geometry *geometry, int window_fd)
+		  const struct link_geometry *geometry, int window_fd, const struct guest_memory *guest)
 {
-	*h = (struct hostmem){ .ops = ops, .backend = backend, .geometry = geometry, .window_fd = window_fd };
+	*h = (struct hostmem){
+		.ops = ops,
+		.backend = backend,
+		.geometry = geometry,
+		.window_fd = window_fd,
+		.guest = guest,
+	};
 	RB_INIT(&h->ranges);
+}
+
+void hostmem_count(struct hostmem *h, struct vgpu_turn_page *turn, struct vgpu_tenant_page *tenant)
+{
+	h->turn = turn;
+	h->tenant = tenant;
+}
+
+static bool charge(struct hostmem *h, uint64_t bytes)
+{
+	uint64_t quota, used;
+
+	if (!h->tenant)
+		return true;
+	quota = atomic_load_explicit(&h->tenant->pinned_quota, memory_order_relaxed);
+	used = atomic_load_explicit(&h->tenant->pinned_used, memory_order_relaxed);
+	do {
+		if (quota && (used > quota || bytes > quota - used))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&h->tenant->pinned_used, &used, used + bytes,
+							memory_order_relaxed, memory_order_relaxed));
+	h->held += bytes;
+	atomic_store_explicit(&h->turn->pinned_bytes, h->held, memory_order_relaxed);
+	return true;
+}
+
+static void uncharge(struct hostmem *h, uint64_t bytes)
+{
+	if (!h->tenant)
+		return;
+	h->held -= bytes;
+	atomic_store_explicit(&h->turn->pinned_bytes, h->held, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&h->tenant->pinned_used, bytes, memory_order_relaxed);
 }
 
 static bool meets(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
@@ -64,19 +104,36 @@ static bool overlaps_range(const struct hostmem *h, uint64_t address, uint64_t s
 	return last && last->address + last->size > address;
 }
 
+// A program's own memory: nothing of the windows.
+static bool is_programs(const struct link_geometry *g, uint64_t address, uint64_t size)
+{
+	return address >= PROGRAM_BEGIN && address <= PROGRAM_END - size &&
+	       !meets(address, size, VGPU_SCRATCH_WINDOW_BASE, VGPU_WINDOW_BYTES) &&
+	       !meets(address, size, g->host_window_base, VGPU_WINDOW_BYTES) &&
+	       !meets(address, size, g->device_window_base, g->device_window_bytes);
+}
+
+bool hostmem_is_place(const struct link_geometry *g, uint64_t address, uint64_t bytes)
+{
+	uint64_t offset = address - g->host_window_base;
+
+	if (offset < g->host_window_bytes)
+		return offset >= g->arena_bytes && bytes <= g->host_window_bytes - offset;
+	return is_programs(g, address, bytes);
+}
+
 static int32_t check(const struct hostmem *h, uint64_t address, uint64_t size, uint64_t offset)
 {
 	const struct link_geometry *g = h->geometry;
 
-	if (!size || (address | size | offset) % PAGE || size > g->host_window_bytes ||
-	    offset > g->host_window_bytes - size)
+	if (!size || (address | size) % PAGE)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (address != g->host_window_base + offset) {
-		if (address < PROGRAM_BEGIN || address > PROGRAM_END - size ||
-		    meets(address, size, VGPU_SCRATCH_WINDOW_BASE, VGPU_WINDOW_BYTES) ||
-		    meets(address, size, g->host_window_base, VGPU_WINDOW_BYTES) ||
-		    meets(address, size, g->device_window_base, g->device_window_bytes))
+	if (h->guest) { // what was mapped was checked then; a place in a memfd means nothing here
+		if (!guest_memory_contains(h->guest, address, size))
 			return CUDA_ERROR_INVALID_VALUE;
+	} else if (offset % PAGE || size > g->host_window_bytes || offset > g->host_window_bytes - size ||
+		   (address != g->host_window_base + offset && !is_programs(g, address, size))) {
+		return CUDA_ERROR_INVALID_VALUE;
 	}
 	if (overlaps_range(h, address, size))
 		return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
@@ -89,6 +146,8 @@ static void range_free(struct hostmem *h, struct host_range *r)
 	h->n_ranges--;
 	if (r->mapped)
 		munmap((void *)(uintptr_t)r->address, r->size);
+	if (!r->arena)
+		uncharge(h, r->size);
 	free(r);
 }
 
@@ -98,10 +157,13 @@ static int32_t range_add(struct hostmem *h, uint64_t address, uint64_t size, uin
 	void *at;
 	int result;
 
-	if (!r)
+	if (!r) {
+		if (!arena)
+			uncharge(h, size);
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
 	*r = (struct host_range){ .address = address, .size = size, .arena = arena };
-	if (address != h->geometry->host_window_base + offset) {
+	if (!h->guest && address != h->geometry->host_window_base + offset) {
 		at = mmap((void *)(uintptr_t)address, size, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_FIXED_NOREPLACE, h->window_fd, (off_t)offset);
 		if (at != MAP_FAILED &&
@@ -110,6 +172,8 @@ static int32_t range_add(struct hostmem *h, uint64_t address, uint64_t size, uin
 			at = MAP_FAILED;
 		}
 		if (at == MAP_FAILED) {
+			if (!arena)
+				uncharge(h, size);
 			free(r);
 			return CUDA_ERROR_OUT_OF_MEMORY;
 		}
@@ -132,6 +196,8 @@ int32_t hostmem_register(struct hostmem *h, uint64_t address, uint64_t size, uin
 {
 	int32_t result = check(h, address, size, offset);
 
+	if (!result && !charge(h, size))
+		result = CUDA_ERROR_OUT_OF_MEMORY;
 	return result ? result : range_add(h, address, size, offset, false);
 }
 
@@ -152,6 +218,32 @@ int32_t hostmem_unregister(struct hostmem *h, uint64_t address)
 	result = h->ops->host_unregister(h->backend, address);
 	range_free(h, r);
 	return result;
+}
+
+// The last range that touches [address, address + bytes) and is not the arena's.
+static struct host_range *last_in(const struct hostmem *h, uint64_t address, uint64_t bytes)
+{
+	struct host_range *r = range_below(h, address + bytes - 1);
+
+	return r && !r->arena && r->address + r->size > address ? r : NULL;
+}
+
+bool hostmem_any_in(const struct hostmem *h, uint64_t address, uint64_t bytes)
+{
+	return last_in(h, address, bytes) != NULL;
+}
+
+bool hostmem_unregister_in(struct hostmem *h, uint64_t address, uint64_t bytes)
+{
+	struct host_range *r;
+	bool some = false;
+
+	while ((r = last_in(h, address, bytes))) {
+		h->ops->host_unregister(h->backend, r->address);
+		range_free(h, r);
+		some = true;
+	}
+	return some;
 }
 
 uint64_t hostmem_run(const struct hostmem *h, uint64_t address)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop; see the header. Three things can hold the record at the ring's head back, and with it all behind
-// it (order is the guest's): the gate, the room in flight, and a handler that wants the device idle first.
-// Meanwhile completions, host waits and watches go on.
+// The loop; see the header. Five things can hold the record at the ring's head back, and with it all behind
+// it (order is the guest's): the tenant's limits, the gate, the room in flight, a handler that wants the
+// device idle first, and device memory that is parked or not there (park.h). Meanwhile completions, host
+// waits and watches go on.
 #include "executor/loop.h"
 
 #include <errno.h>
@@ -17,9 +18,11 @@
 #include "common/log.h"
 #include "executor/executor.h"
 #include "executor/reply.h"
+#include "protocol/cuda/cuda_abi.h"
 
 #define BURST	       64u   // records in one round
 #define LINK_ROUNDS    4096u // the link is looked at once in so many rounds that do not sleep
+#define VM_ROUNDS      64u   // ... in a VM, where a thread may wait for the memory link
 #define FLUSH_NS       3000u // a batch ends when the ring was empty for so long
 #define NAP_MIN_NS     2000u
 #define NAP_MAX_NS     100000u
@@ -27,7 +30,7 @@
 #define NAP_ASLEEP_NS  20000u // a nap so long may be cut by the guest's doorbell
 #define NEVER	       UINT64_MAX
 
-enum stall { STALL_EMPTY, STALL_GATE, STALL_BUSY, STALL_NONE };
+enum stall { STALL_EMPTY, STALL_GATE, STALL_BUSY, STALL_RATE, STALL_PARK, STALL_NONE };
 
 // ---- records ----
 
@@ -35,7 +38,7 @@ enum stall { STALL_EMPTY, STALL_GATE, STALL_BUSY, STALL_NONE };
 static bool outlives_error(uint16_t opcode)
 {
 	return opcode == OPCODE_PING || opcode == OPCODE_DEVICE_INFO || opcode == OPCODE_CONTEXT_RESET ||
-	       opcode == OPCODE_BLOB_DESTROY;
+	       opcode == OPCODE_BLOB_DESTROY || opcode == OPCODE_PRINT_TAKE;
 }
 
 static bool wants_turn(const struct executor *x)
@@ -43,10 +46,22 @@ static bool wants_turn(const struct executor *x)
 	return x->ring.current && call_infos[x->ring.record.opcode].gpu && !x->sticky;
 }
 
-static enum stall admit(const struct executor *x)
+bool executor_admits(struct executor *x, uint16_t opcode)
+{
+	bool graph = opcode == OPCODE_GRAPH_LAUNCH;
+	bool copies = opcode == OPCODE_COPY || opcode == OPCODE_COPY_ARRAY || opcode == OPCODE_WRITE ||
+		      opcode == OPCODE_SET;
+
+	return rates_admit(&x->rates, graph || opcode == OPCODE_LAUNCH, graph || copies,
+			   track_in_flight(&x->track), x->now_ns);
+}
+
+static enum stall admit(struct executor *x)
 {
 	if (!track_has_room(&x->track))
 		return STALL_BUSY;
+	if (rates_are_set(&x->rates) && !executor_admits(x, x->ring.record.opcode))
+		return x->rates.held_by == VGPU_HELD_BY_QUEUE ? STALL_BUSY : STALL_RATE;
 	if (gate_is_free(&x->gate))
 		return STALL_NONE;
 	switch (gate_ask_slow(&x->gate, clock_now_ns(), x->track.predicted_ns)) {
@@ -91,6 +106,8 @@ static int run_record(struct executor *x, const char **why)
 		return -EAGAIN;
 	if (x->sticky && !outlives_error(h->opcode))
 		reply.result = x->sticky;
+	if (reply.result == CUDA_ERROR_OUT_OF_MEMORY)
+		counter_add(&x->turn->refused_memory, 1);
 	if (reply.result)
 		log_debug("%s: CUDA error %d", call_infos[h->opcode].name, reply.result);
 	if (has_reply) {
@@ -104,11 +121,28 @@ static int run_record(struct executor *x, const char **why)
 	return 0;
 }
 
+static bool launches(uint16_t opcode)
+{
+	return opcode == OPCODE_LAUNCH || opcode == OPCODE_GRAPH_LAUNCH;
+}
+
 static int take_records(struct executor *x, unsigned *ret_taken, enum stall *ret_stall, const char **why)
 {
+	enum park_state park = park_is_quiet(x) ? PARK_SERVE : park_round(x, x->now_ns);
 	int r;
 
 	*ret_stall = STALL_NONE;
+	x->rates.until_ns = NEVER;
+	if (park != PARK_SERVE) {
+		*ret_taken = 0;
+		*ret_stall = park == PARK_DRAIN ? STALL_BUSY : STALL_PARK;
+		return 0;
+	}
+	if (x->guest.waits) { // no new work meanwhile, or the device might never be idle
+		*ret_taken = 0;
+		*ret_stall = STALL_BUSY;
+		return 0;
+	}
 	for (*ret_taken = 0; *ret_taken < BURST; (*ret_taken)++) {
 		r = ring_next(&x->ring, why);
 		if (r < 0)
@@ -122,14 +156,20 @@ static int take_records(struct executor *x, unsigned *ret_taken, enum stall *ret
 			if (*ret_stall != STALL_NONE)
 				return 0;
 		}
+		// A driver may keep this record for as long as what was submitted before it runs: the
+		// mediator shall see that it runs.
+		atomic_store_explicit(&x->turn->in_flight, track_in_flight(&x->track), memory_order_relaxed);
 		r = run_record(x, why);
 		if (r == -EAGAIN) {
-			*ret_stall = STALL_BUSY;
+			*ret_stall = x->rates.until_ns < NEVER ? STALL_RATE : STALL_BUSY;
 			return 0;
 		}
 		if (r < 0)
 			return r;
+		if (launches(x->ring.record.opcode))
+			delay_launched(&x->delay, x->ring.head, x->now_ns);
 		ring_done(&x->ring);
+		park_asked(x);
 	}
 	return 0;
 }
@@ -167,6 +207,17 @@ static bool look_for_completions(struct executor *x, uint64_t now_ns)
 	return came;
 }
 
+// What the last round left in the ring waits.
+static void mark_backlog(struct executor *x)
+{
+	struct ring *r = &x->ring;
+
+	if (r->current && x->now_ns - x->delay.noted_ns >= DELAY_STEP_NS)
+		r->tail = atomic_load_explicit(&r->header->tail, memory_order_relaxed);
+	if (r->tail != r->head)
+		delay_mark(&x->delay, r->head, r->tail, r->bytes, x->now_ns);
+}
+
 static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, uint64_t *ret_wake,
 		      const char **why)
 {
@@ -176,18 +227,38 @@ static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, ui
 	int r;
 
 	x->now_ns = now_ns;
+	mark_backlog(x);
+	rates_account(&x->rates, x->turn, VGPU_HELD_BY, now_ns);
+	if (!rates_are_set(&x->rates))
+		rates_forget(&x->rates);
+	if (x->guest.readable || x->guest.waits) {
+		r = guest_memory_serve(x, why);
+		if (r < 0)
+			return r;
+	}
 	r = take_records(x, &taken, ret_stall, why);
 	if (r < 0)
 		return r;
-	if (taken)
+	if (taken) {
+		delay_tell(&x->delay);
 		l->record_ns = now_ns;
+		atomic_store_explicit(&x->turn->active_ns, now_ns, memory_order_relaxed);
+	}
 	// Guests often come with the next record at once, and the end of a batch costs a store on the device.
-	if (*ret_stall == STALL_GATE || *ret_stall == STALL_BUSY || now_ns - l->record_ns >= FLUSH_NS)
+	if (*ret_stall == STALL_GATE || *ret_stall == STALL_BUSY || *ret_stall == STALL_RATE ||
+	    now_ns - l->record_ns >= FLUSH_NS)
 		track_flush(x);
 	came = look_for_completions(x, now_ns);
 	atomic_store_explicit(&x->turn->in_flight, track_in_flight(&x->track), memory_order_relaxed);
-	*ret_wake = gate_update(&x->gate, now_ns, wants_turn(x) || x->track.pass_waits_for_turn,
+	// What waits for its rate, or for its memory, does not want the GPU meanwhile.
+	*ret_wake = gate_update(&x->gate, now_ns,
+				(wants_turn(x) && *ret_stall != STALL_RATE && *ret_stall != STALL_PARK) ||
+				    x->track.pass_waits_for_turn,
 				track_in_flight(&x->track));
+	if (*ret_stall == STALL_RATE && x->rates.until_ns < *ret_wake)
+		*ret_wake = x->rates.until_ns;
+	if (*ret_stall == STALL_GATE)
+		x->rates.held_by = VGPU_HELD_BY_TURN;
 	if (x->gate.kick)
 		ring_kick(x);
 	reply_wake(x);
@@ -210,14 +281,16 @@ static int wait_fds(struct loop *l, uint64_t timeout_ns)
 {
 	struct timespec ts = { .tv_sec = (time_t)(timeout_ns / NSEC_PER_SEC),
 			       .tv_nsec = (long)(timeout_ns % NSEC_PER_SEC) };
-	struct epoll_event events[2];
-	int n = epoll_pwait2(l->epoll, events, 2, timeout_ns == NEVER ? NULL : &ts, NULL);
+	struct epoll_event events[3];
+	int n = epoll_pwait2(l->epoll, events, 3, timeout_ns == NEVER ? NULL : &ts, NULL);
 	char packet[LINK_MAX_PACKET];
 
 	l->rounds = 0;
 	for (int i = 0; i < n; i++) {
 		ssize_t got;
 
+		if (l->x->guest.is && events[i].data.fd == l->x->guest.link)
+			l->x->guest.readable = true;
 		if (events[i].data.fd != l->x->link)
 			continue;
 		got = recv(l->x->link, packet, sizeof(packet), MSG_DONTWAIT);
@@ -237,13 +310,19 @@ static uint64_t rest_ns(const struct loop *l, uint64_t now_ns, enum stall stall,
 
 	if (stall == STALL_NONE)
 		return 0;
+	if (stall == STALL_PARK) // the mediator rings
+		return NAP_BLOCKED_NS;
 	until_wake = wake_ns == NEVER ? NEVER : wake_ns > now_ns ? wake_ns - now_ns : 0;
 	if (quiet < x->assign.spin_ns && (watching || stall == STALL_EMPTY))
 		return 0;
 	if (!watching) // what a busy device held back was seen complete in this very round
 		return stall == STALL_BUSY ? 0 : until_wake;
-	// All that is submitted may stand behind the guest, who rings when it is done.
-	longest = track_in_flight(&x->track) || stall != STALL_EMPTY ? NAP_MAX_NS : NAP_BLOCKED_NS;
+	// All that is submitted may stand behind the guest, who rings when it is done. Neither the device nor
+	// another process rings.
+	longest = track_in_flight(&x->track) || x->track.n_word_waits || x->track.n_event_waits ||
+			  stall != STALL_EMPTY
+		      ? NAP_MAX_NS
+		      : NAP_BLOCKED_NS;
 	nap = quiet / 64; // what is seen late by this is under 2 % of the wait
 	nap = nap < NAP_MIN_NS ? NAP_MIN_NS : nap > longest ? longest : nap;
 	return nap < until_wake ? nap : until_wake;
@@ -275,6 +354,8 @@ int loop_run(struct loop *l, const char **why)
 		enum stall stall;
 		int r = round_once(l, now, &stall, &wake, why);
 
+		if (r == -EPIPE)
+			return 0;
 		if (r < 0)
 			return r;
 		if (r)
@@ -288,11 +369,21 @@ int loop_run(struct loop *l, const char **why)
 				l->active_ns = clock_now_ns();
 		} else {
 			cpu_relax();
-			r = ++l->rounds >= LINK_ROUNDS ? wait_fds(l, 0) : 0;
+			r = ++l->rounds >= (l->x->guest.is ? VM_ROUNDS : LINK_ROUNDS) ? wait_fds(l, 0) : 0;
 		}
 		if (r == -EPIPE)
 			return 0;
 	}
+}
+
+int loop_open(struct loop *l)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epoll < 0)
+		return -errno;
+	*l = (struct loop){ .epoll = epoll };
+	return 0;
 }
 
 int loop_init(struct loop *l, struct executor *x)
@@ -301,13 +392,19 @@ int loop_init(struct loop *l, struct executor *x)
 	// edge.
 	struct epoll_event bell = { .events = EPOLLIN | EPOLLET, .data.fd = x->doorbell };
 	struct epoll_event link = { .events = EPOLLIN | EPOLLRDHUP, .data.fd = x->link };
-	cleanup_fd int epoll = epoll_create1(EPOLL_CLOEXEC);
 
-	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, x->doorbell, &bell) < 0)
+	if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, x->doorbell, &bell) < 0)
 		return -errno;
-	if (x->link >= 0 && epoll_ctl(epoll, EPOLL_CTL_ADD, x->link, &link) < 0)
+	if (x->link >= 0 && epoll_ctl(l->epoll, EPOLL_CTL_ADD, x->link, &link) < 0)
 		return -errno;
-	*l = (struct loop){ .x = x, .epoll = take_fd(&epoll) };
+	if (x->guest.is) {
+		// An edge for each request: one that waits must not wake the loop all the time.
+		struct epoll_event memory = { .events = EPOLLIN | EPOLLET, .data.fd = x->guest.link };
+
+		if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, x->guest.link, &memory) < 0)
+			return -errno;
+	}
+	l->x = x;
 	return 0;
 }
 

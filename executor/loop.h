@@ -16,7 +16,8 @@ struct loop {
 	unsigned rounds;    // since the fds were looked at
 };
 
-// Opens the loop's epoll on doorbell and link. 0 or -errno.
+// Opens the loop's epoll; has it look at doorbell and link (the loop stays open on an error). 0 or -errno.
+int loop_open(struct loop *l);
 int loop_init(struct loop *l, struct executor *x);
 void loop_done(struct loop *l);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // vgpu-executor: the process that owns one guest process's GPU context. Started by the mediator with the host
-// link as an inherited fd; takes one ASSIGN, serves that channel, ends when the link closes.
-#include <dlfcn.h>
+// link as an inherited fd; takes one ASSIGN, serves that channel, ends when the link closes. All that needs
+// no tenant comes before ASSIGN, the sandbox too: no byte of a tenant is ever read outside of it.
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,11 +11,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "common/beside.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/seqpacket.h"
 #include "executor/assign.h"
+#include "executor/backends/load.h"
 #include "executor/executor.h"
 #include "executor/loop.h"
 #include "executor/sandbox.h"
@@ -24,7 +25,9 @@ enum exit_code { EXIT_LINK_CLOSED = 0, EXIT_START_FAILED = 1, EXIT_CHANNEL_BROKE
 struct options {
 	const char *backend, *modules;
 	int link;
-	bool no_sandbox, sandbox_log;
+	unsigned device;	// ordinal on the host
+	uint64_t window_offset; // bytes
+	bool warm, no_sandbox, sandbox_log;
 };
 
 static struct executor executor; // too large for a stack
@@ -32,30 +35,19 @@ static struct loop loop;
 
 static int usage(void)
 {
-	fputs("usage: vgpu-executor --backend NAME --link-fd N [--modules DIR] [--log LEVEL]"
-	      " [--no-sandbox | --sandbox-log]\n",
+	fputs("usage: vgpu-executor --backend NAME --link-fd N [--device N] [--window-offset BYTES]"
+	      " [--modules DIR] [--log LEVEL] [--warm] [--no-sandbox | --sandbox-log]\n",
 	      stderr);
 	return -EINVAL;
 }
 
-static bool is_backend_name(const char *name)
-{
-	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
-
-	return n && n < 16 && !name[n];
-}
-
-static int parse_fd(const char *text, int *ret)
+static int parse_number(const char *text, uint64_t least, uint64_t most, uint64_t *ret)
 {
 	char *end;
-	long n;
 
 	errno = 0;
-	n = strtol(text, &end, 10);
-	if (errno || end == text || *end || n < 3 || n > 1 << 20)
-		return -EINVAL;
-	*ret = (int)n;
-	return 0;
+	*ret = strtoull(text, &end, 10);
+	return errno || end == text || *end || *text == '-' || *ret < least || *ret > most ? -EINVAL : 0;
 }
 
 static int parse_options(int argc, char **argv, struct options *ret, enum log_level *ret_level)
@@ -64,11 +56,15 @@ static int parse_options(int argc, char **argv, struct options *ret, enum log_le
 		{ "backend", required_argument, NULL, 'b' },
 		{ "modules", required_argument, NULL, 'm' },
 		{ "link-fd", required_argument, NULL, 'f' },
+		{ "device", required_argument, NULL, 'd' },
+		{ "window-offset", required_argument, NULL, 'o' },
+		{ "warm", no_argument, NULL, 'w' },
 		{ "log", required_argument, NULL, 'l' },
 		{ "no-sandbox", no_argument, NULL, 'n' },
 		{ "sandbox-log", no_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
+	uint64_t number;
 	int c;
 
 	*ret = (struct options){ .link = -1 };
@@ -79,9 +75,20 @@ static int parse_options(int argc, char **argv, struct options *ret, enum log_le
 		case 'n': ret->no_sandbox = true; break;
 		case 's': ret->sandbox_log = true; break;
 		case 'f':
-			if (parse_fd(optarg, &ret->link) < 0)
+			if (parse_number(optarg, 3, 1 << 20, &number) < 0)
+				return usage();
+			ret->link = (int)number;
+			break;
+		case 'd':
+			if (parse_number(optarg, 0, 63, &number) < 0)
+				return usage();
+			ret->device = (unsigned)number;
+			break;
+		case 'o':
+			if (parse_number(optarg, 0, VGPU_TIB(8), &ret->window_offset) < 0)
 				return usage();
 			break;
+		case 'w': ret->warm = true; break;
 		case 'l':
 			if (log_level_from_name(optarg, ret_level) < 0)
 				return usage();
@@ -89,7 +96,7 @@ static int parse_options(int argc, char **argv, struct options *ret, enum log_le
 		default: return usage();
 		}
 	}
-	if (optind != argc || !ret->backend || ret->link < 0 || !is_backend_name(ret->backend))
+	if (optind != argc || !ret->backend || ret->link < 0 || !backend_name_is_good(ret->backend))
 		return usage();
 	return 0;
 }
@@ -119,14 +126,27 @@ static int send_ready(int link, const struct executor *x)
 
 // ---- start ----
 
-// 0; -ENOLINK: the mediator closed the link instead of assigning; else why.
-static int receive_assign(int link, struct link_assign *ret, int fds[SEQPACKET_MAX_FDS], char *why,
-			  size_t why_bytes)
-{
-	char packet[LINK_MAX_PACKET];
+struct assignment {
+	union {
+		struct link_header header;
+		char bytes[LINK_MAX_PACKET];
+	} packet;
+	size_t bytes;
+	int fds[SEQPACKET_MAX_FDS];
 	unsigned n_fds;
+	struct link_assign_vm vm; // of process mode: vm.assign alone
+};
+
+static bool is_vm(const struct assignment *a)
+{
+	return a->bytes >= sizeof(a->packet.header) && a->packet.header.type == LINK_ASSIGN_VM;
+}
+
+// 0; -ENOLINK: the mediator closed the link instead of assigning; else why.
+static int receive_assign(int link, struct assignment *a, char *why, size_t why_bytes)
+{
 	const char *text = NULL;
-	int n = seqpacket_recv(link, packet, sizeof(packet), fds, &n_fds, 0);
+	int n = seqpacket_recv(link, &a->packet, sizeof(a->packet), a->fds, &a->n_fds, 0);
 
 	if (!n)
 		return -ENOLINK;
@@ -134,73 +154,94 @@ static int receive_assign(int link, struct link_assign *ret, int fds[SEQPACKET_M
 		snprintf(why, why_bytes, "receiving ASSIGN: %s", strerror(-n));
 		return n;
 	}
-	n = assign_parse(packet, (size_t)n, n_fds, ret, &text);
+	a->bytes = (size_t)n;
+	n = is_vm(a) ? assign_parse_vm(&a->packet, a->bytes, a->n_fds, &a->vm, &text)
+		     : assign_parse(&a->packet, a->bytes, a->n_fds, &a->vm.assign, &text);
 	if (n < 0)
 		snprintf(why, why_bytes, "ASSIGN: %s", text);
 	return n;
 }
 
-// The backend's file: in the directory that was named, or as installed, or as built.
-static int find_module(const struct options *o, char *ret, size_t n)
+// A backend's library may be given a stderr of its own.
+static int keep_log(char *why, size_t why_bytes)
 {
-	char installed[160], built[128];
-	const char *places[] = { installed, built, NULL };
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), r = -errno;
 
-	if (o->modules)
-		return snprintf(ret, n, "%s/vgpu-backend-%s.so", o->modules, o->backend) < (int)n
-			   ? 0
-			   : -ENAMETOOLONG;
-	snprintf(installed, sizeof(installed), "../../" VGPU_LIBDIR "/vgpu/vgpu-backend-%s.so", o->backend);
-	snprintf(built, sizeof(built), "backends/%s/vgpu-backend-%s.so", o->backend, o->backend);
-	return beside_find(places, ret, n);
-}
-
-static const struct backend_ops *load_backend(const struct options *o, char *why, size_t why_bytes)
-{
-	backend_entry entry;
-	char path[4096];
-	void *module;
-
-	if (find_module(o, path, sizeof(path)) < 0) {
-		snprintf(why, why_bytes, "no module vgpu-backend-%s.so is here", o->backend);
-		return NULL;
-	}
-	module = dlopen(path, RTLD_NOW | RTLD_LOCAL); // stays until the process ends
-	entry = module ? (backend_entry)dlsym(module, BACKEND_ENTRY_SYMBOL) : NULL;
-	if (!entry) {
-		snprintf(why, why_bytes, "%s", dlerror());
-		return NULL;
-	}
-	return entry();
-}
-
-static int start(const struct options *o, char *why, size_t why_bytes)
-{
-	struct sandbox_options cage = { .profile = o->backend,
-					.link = o->link,
-					.name_refused = o->sandbox_log };
-	const struct backend_ops *ops;
-	int fds[SEQPACKET_MAX_FDS];
-	struct link_assign assign;
-	int r = receive_assign(o->link, &assign, fds, why, why_bytes);
-
-	if (r < 0)
+	if (fd < 0) {
+		snprintf(why, why_bytes, "the log: %s", strerror(-r));
 		return r;
-	log_context("tenant %u channel %llu", assign.tenant_id, (unsigned long long)assign.channel_id);
-	ops = load_backend(o, why, why_bytes);
+	}
+	log_to(fd);
+	return 0;
+}
+
+// Maps what came and closes the fds that are not needed any more: of guest memory above all.
+static int map(struct assignment *a, char *why, size_t why_bytes)
+{
+	int r;
+
+	if (!is_vm(a)) {
+		r = executor_map(&executor, &a->vm.assign, a->fds, why, why_bytes);
+		close_fd(&a->fds[ASSIGN_CHANNEL]);
+		close_fd(&a->fds[ASSIGN_TURN_PAGE]);
+		return r;
+	}
+	r = executor_map_vm(&executor, &a->vm, a->fds, a->n_fds, why, why_bytes);
+	close_fd(&a->fds[ASSIGN_VM_TURN_PAGE]);
+	for (unsigned i = ASSIGN_VM_EXTENTS; i < a->n_fds; i++)
+		close_fd(&a->fds[i]);
+	return r;
+}
+
+// The sandbox allows messages on one more fd than the link: what ASSIGN_VM brings as the memory link gets its
+// number. In process mode nothing does; /dev/null keeps the place.
+static int keep_place(int link, char *why, size_t why_bytes)
+{
+	int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, link + 1);
+
+	if (fd == link + 1)
+		return fd;
+	snprintf(why, why_bytes, "the memory link's place: %s", fd < 0 ? strerror(errno) : "taken");
+	return fd < 0 ? -errno : -EBUSY;
+}
+
+static int put_in_place(int *fd, int place, char *why, size_t why_bytes)
+{
+	int r;
+
+	close(place);
+	r = fcntl(*fd, F_DUPFD_CLOEXEC, place);
+	if (r != place) {
+		snprintf(why, why_bytes, "the memory link: %s", r < 0 ? strerror(errno) : "taken");
+		return -EBUSY;
+	}
+	close_fd(fd);
+	*fd = place;
+	return 0;
+}
+
+// What needs no tenant, up to the sandbox.
+static int get_ready(const struct options *o, int place, struct link_warm *warm, char *why, size_t why_bytes)
+{
+	struct sandbox_options cage = {
+		.profile = o->backend, .link = o->link, .memory_link = place, .name_refused = o->sandbox_log
+	};
+	const struct executor_place where = { .device = o->device,
+					      .host_window = VGPU_HOST_WINDOW_BASE + o->window_offset,
+					      .device_window = VGPU_DEVICE_WINDOW_BASE + o->window_offset };
+	const struct backend_ops *ops = backend_load(o->backend, o->modules, why, why_bytes);
+	int r;
+
 	if (!ops)
 		return -ENOENT;
-	r = executor_map(&executor, &assign, fds, why, why_bytes);
+	r = executor_reserve(&executor, &where, why, why_bytes);
+	if (!r)
+		r = executor_open(&executor, ops, why, why_bytes);
+	if (!r && o->warm)
+		r = executor_prepare(&executor, warm, why, why_bytes);
 	if (r < 0)
 		return r;
-	close_fd(&fds[ASSIGN_CHANNEL]);
-	close_fd(&fds[ASSIGN_TURN_PAGE]);
-	close_fd(&fds[ASSIGN_TENANT_PAGE]);
-	executor.link = o->link;
-	r = executor_init(&executor, ops, why, why_bytes);
-	if (r < 0)
-		return r;
-	r = loop_init(&loop, &executor);
+	r = loop_open(&loop);
 	if (r < 0) {
 		snprintf(why, why_bytes, "epoll: %s", strerror(-r));
 		return r;
@@ -211,10 +252,51 @@ static int start(const struct options *o, char *why, size_t why_bytes)
 	return r;
 }
 
+// The tenant comes, or (-ENOLINK) none ever will.
+static int take_tenant(const struct options *o, int place, char *why, size_t why_bytes)
+{
+	struct assignment a;
+	int r = receive_assign(o->link, &a, why, why_bytes);
+
+	if (r < 0)
+		return r;
+	log_context("tenant %u channel %llu", a.vm.assign.tenant_id,
+		    (unsigned long long)a.vm.assign.channel_id);
+	if (is_vm(&a))
+		r = put_in_place(&a.fds[ASSIGN_VM_MEMORY_LINK], place, why, why_bytes);
+	if (!r)
+		r = map(&a, why, why_bytes);
+	if (r < 0)
+		return r;
+	executor.link = o->link;
+	r = executor_init(&executor, why, why_bytes);
+	if (r < 0)
+		return r;
+	r = loop_init(&loop, &executor);
+	if (r < 0)
+		snprintf(why, why_bytes, "epoll: %s", strerror(-r));
+	return r;
+}
+
+static int start(const struct options *o, char *why, size_t why_bytes)
+{
+	struct link_warm warm = { .header = { LINK_MAGIC, LINK_WARM, 0, sizeof(warm), 0 } };
+	int place = keep_place(o->link, why, why_bytes);
+	int r = place < 0 ? place : keep_log(why, why_bytes);
+
+	if (r < 0)
+		return r;
+	r = get_ready(o, place, &warm, why, why_bytes);
+	if (r < 0)
+		return r;
+	if (o->warm && seqpacket_send(o->link, &warm, sizeof(warm), NULL, 0, 0) < 0)
+		return -ENOLINK;
+	return take_tenant(o, place, why, why_bytes);
+}
+
 static enum exit_code serve(int link)
 {
 	const char *why = NULL;
-	// The loop's epoll was made before the sandbox closed that door.
 	int r = send_ready(link, &executor);
 
 	if (r < 0)

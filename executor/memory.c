@@ -20,121 +20,16 @@ struct memory_chunk {
 	uint64_t used[];  // bit per unit
 };
 
-static int compare(uint64_t a, uint64_t b)
-{
-	return a < b ? -1 : a > b;
-}
-
 static int block_compare(struct memory_block *a, struct memory_block *b)
 {
-	return compare(a->address, b->address);
-}
-
-static int extent_compare(struct memory_extent *a, struct memory_extent *b)
-{
-	return compare(a->address, b->address);
-}
-
-static int size_compare(struct memory_extent *a, struct memory_extent *b)
-{
-	return a->size != b->size ? compare(a->size, b->size) : compare(a->address, b->address);
+	return a->address < b->address ? -1 : a->address > b->address;
 }
 
 RB_GENERATE_STATIC(memory_blocks, memory_block, by_address, block_compare)
-RB_GENERATE_STATIC(memory_extents, memory_extent, by_address, extent_compare)
-RB_GENERATE_STATIC(memory_sizes, memory_extent, by_size, size_compare)
 
 static uint64_t round_up(uint64_t n, uint64_t to)
 {
 	return (n + to - 1) / to * to;
-}
-
-// ---- the window ----
-
-static void extent_insert(struct memory *m, struct memory_extent *e)
-{
-	RB_INSERT(memory_extents, &m->extents, e);
-	RB_INSERT(memory_sizes, &m->sizes, e);
-}
-
-static void extent_remove(struct memory *m, struct memory_extent *e)
-{
-	RB_REMOVE(memory_extents, &m->extents, e);
-	RB_REMOVE(memory_sizes, &m->sizes, e);
-}
-
-// Takes the best-fitting place of size bytes out of the window; the caller owns what is returned. NULL: none.
-struct memory_extent *memory_window_take(struct memory *m, uint64_t size)
-{
-	struct memory_extent key = { .size = size }, *e = RB_NFIND(memory_sizes, &m->sizes, &key), *taken;
-
-	if (!e)
-		return NULL;
-	if (e->size == size) {
-		extent_remove(m, e);
-		return e;
-	}
-	taken = malloc(sizeof(*taken));
-	if (!taken)
-		return NULL;
-	extent_remove(m, e);
-	taken->address = e->address;
-	taken->size = size;
-	e->address += size;
-	e->size -= size;
-	extent_insert(m, e);
-	return taken;
-}
-
-// The part [address, address + size) of the window if all of it is free; NULL: it is not, or no memory.
-struct memory_extent *memory_window_take_at(struct memory *m, uint64_t address, uint64_t size)
-{
-	struct memory_extent key = { .address = address + 1 }, *e, *taken, *behind;
-
-	e = RB_NFIND(memory_extents, &m->extents, &key);
-	e = e ? RB_PREV(memory_extents, &m->extents, e) : RB_MAX(memory_extents, &m->extents);
-	if (!e || e->address > address || e->size < size || address - e->address > e->size - size)
-		return NULL;
-	taken = malloc(sizeof(*taken));
-	behind = malloc(sizeof(*behind));
-	if (!taken || !behind) {
-		free(taken);
-		free(behind);
-		return NULL;
-	}
-	extent_remove(m, e);
-	*taken = (struct memory_extent){ .address = address, .size = size };
-	*behind = (struct memory_extent){ .address = address + size,
-					  .size = e->address + e->size - (address + size) };
-	e->size = address - e->address;
-	if (e->size)
-		extent_insert(m, e);
-	else
-		free(e);
-	if (behind->size)
-		extent_insert(m, behind);
-	else
-		free(behind);
-	return taken;
-}
-
-void memory_window_give(struct memory *m, struct memory_extent *e)
-{
-	struct memory_extent *next = RB_NFIND(memory_extents, &m->extents, e), *before;
-
-	before = next ? RB_PREV(memory_extents, &m->extents, next) : RB_MAX(memory_extents, &m->extents);
-	if (before && before->address + before->size == e->address) {
-		extent_remove(m, before);
-		e->address = before->address;
-		e->size += before->size;
-		free(before);
-	}
-	if (next && e->address + e->size == next->address) {
-		extent_remove(m, next);
-		e->size += next->size;
-		free(next);
-	}
-	extent_insert(m, e);
 }
 
 // ---- quota ----
@@ -161,6 +56,22 @@ void memory_uncharge(struct memory *m, uint64_t bytes)
 	atomic_fetch_sub_explicit(&m->tenant->memory_used, bytes, memory_order_relaxed);
 }
 
+void memory_uncharge_shared(struct memory *m, uint64_t address, struct physical *p, uint64_t bytes)
+{
+	if (!m->unshare || !m->unshare(m->unshare_opaque, address, p)) {
+		memory_uncharge(m, bytes);
+		return;
+	}
+	m->held -= bytes;
+	atomic_store_explicit(&m->turn->memory_bytes, m->held, memory_order_relaxed);
+}
+
+int32_t memory_refuse(struct memory *m, uint64_t bytes)
+{
+	m->refused = bytes;
+	return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
 // A mapped, charged place of size bytes (whole granules) or a CUresult.
 static int32_t span_map(struct memory *m, uint64_t size, struct memory_extent **ret)
 {
@@ -170,8 +81,15 @@ static int32_t span_map(struct memory *m, uint64_t size, struct memory_extent **
 	if (!memory_charge(m, size))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	e = memory_window_take(m, size);
-	r = e ? m->ops->mem_map(m->backend, e->address, size) : CUDA_ERROR_OUT_OF_MEMORY;
+	if (!e)
+		r = CUDA_ERROR_OUT_OF_MEMORY;
+	else if (!memory_is_leased(m, 0))
+		r = memory_refuse(m, size);
+	else
+		r = m->ops->mem_map(m->backend, e->address, size);
 	if (r) {
+		if (e && r == CUDA_ERROR_OUT_OF_MEMORY)
+			memory_refuse(m, size);
 		if (e)
 			memory_window_give(m, e);
 		memory_uncharge(m, size);
@@ -183,20 +101,28 @@ static int32_t span_map(struct memory *m, uint64_t size, struct memory_extent **
 
 static int32_t span_unmap(struct memory *m, struct memory_extent *e)
 {
-	uint64_t size = e->size;
-	int r = m->ops->mem_unmap(m->backend, e->address, size);
+	uint64_t size = e->size, address = e->address;
+	bool parked = e->store;
+	int r;
 
+	memory_uncharge_shared(m, address, NULL, size);
+	memory_store_drop(m, &e->store, size);
+	r = parked ? 0 : m->ops->mem_unmap(m->backend, address, size);
 	// A backend that cannot unmap has lost its context; the address is then gone for good, the charge is
 	// not.
 	if (r)
 		free(e);
 	else
 		memory_window_give(m, e);
-	memory_uncharge(m, size);
 	return r;
 }
 
 // ---- chunks ----
+
+struct memory_extent *memory_chunk_extent(struct memory_chunk *c)
+{
+	return c->extent;
+}
 
 static uint32_t chunk_units(const struct memory *m)
 {
@@ -382,6 +308,12 @@ void memory_block_insert(struct memory *m, struct memory_block *b)
 	m->n_blocks++;
 }
 
+struct memory_block *memory_block_next(const struct memory *m, struct memory_block *b)
+{
+	return b ? RB_NEXT(memory_blocks, &m->blocks, b)
+		 : RB_MIN(memory_blocks, (struct memory_blocks *)&m->blocks);
+}
+
 struct memory_block *memory_block_at(const struct memory *m, uint64_t address)
 {
 	struct memory_block key = { .address = address };
@@ -389,11 +321,32 @@ struct memory_block *memory_block_at(const struct memory *m, uint64_t address)
 	return RB_FIND(memory_blocks, (struct memory_blocks *)&m->blocks, &key);
 }
 
+bool memory_mapping_of(const struct memory *m, uint64_t address, uint64_t *ret_base, uint64_t *ret_size)
+{
+	const struct memory_block *b = memory_block_at(m, address);
+	const struct memory_extent *e;
+
+	if (!b || (b->kind != BLOCK_OWN && b->kind != BLOCK_PIECE))
+		return false;
+	e = b->kind == BLOCK_PIECE ? b->chunk->extent : b->extent;
+	*ret_base = e->address;
+	*ret_size = e->size;
+	return true;
+}
+
 bool memory_is_base(const struct memory *m, uint64_t address)
 {
 	const struct memory_block *b = memory_block_at(m, address);
 
-	return b && b->kind != BLOCK_FOREIGN && b->kind != BLOCK_MAPPED;
+	return b && (b->kind == BLOCK_OWN || b->kind == BLOCK_PIECE || b->kind == BLOCK_DIRECT);
+}
+
+static int32_t mapping_free(struct memory *m, const struct memory_block *b)
+{
+	int32_t r = b->hidden ? CUDA_SUCCESS : m->ops->physical_unmap(m->backend, b->address, b->size),
+		freed = memory_unref(m, b->physical);
+
+	return r ? r : freed;
 }
 
 int32_t memory_block_free(struct memory *m, struct memory_block *b)
@@ -410,10 +363,7 @@ int32_t memory_block_free(struct memory *m, struct memory_block *b)
 		r = m->ops->mem_free(m->backend, b->address);
 		memory_uncharge(m, size);
 		break;
-	case BLOCK_MAPPED:
-		r = m->ops->mem_unmap(m->backend, b->address, b->size);
-		memory_uncharge(m, b->size);
-		break;
+	case BLOCK_MAPPED: r = mapping_free(m, b); break;
 	case BLOCK_FOREIGN: break;
 	}
 	free(b);
@@ -467,11 +417,16 @@ struct memory_block *memory_block_below(const struct memory *m, uint64_t address
 	return at;
 }
 
-bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
+static bool allows(const struct memory_block *b, enum vm_access access)
+{
+	return b->kind != BLOCK_MAPPED || b->access >= access;
+}
+
+bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes, enum vm_access access)
 {
 	struct memory_block *b = memory_block_below(m, address);
 
-	if (!b || address - b->address > b->size)
+	if (!b || address - b->address > b->size || !allows(b, access))
 		return false;
 	while (bytes > b->size - (address - b->address)) {
 		uint64_t end = b->address + b->size;
@@ -481,7 +436,7 @@ bool memory_contains(const struct memory *m, uint64_t address, uint64_t bytes)
 		bytes -= end - address;
 		address = end;
 		b = RB_NEXT(memory_blocks, &m->blocks, b);
-		if (!b || b->kind != BLOCK_MAPPED || b->address != end)
+		if (!b || b->kind != BLOCK_MAPPED || b->address != end || !allows(b, access))
 			return false;
 	}
 	return true;
@@ -508,8 +463,6 @@ int32_t memory_info(const struct memory *m, uint64_t *ret_free, uint64_t *ret_to
 int memory_init(struct memory *m, const struct backend_ops *ops, struct backend *backend, uint64_t base,
 		uint64_t bytes, struct vgpu_turn_page *turn, struct vgpu_tenant_page *tenant)
 {
-	struct memory_extent *all;
-
 	*m = (struct memory){ .ops = ops, .backend = backend, .turn = turn, .tenant = tenant };
 	m->granule = ops->mem_granularity(backend);
 	if (!m->granule)
@@ -518,13 +471,7 @@ int memory_init(struct memory *m, const struct backend_ops *ops, struct backend 
 	    bytes <= BACKEND_PRIVATE_WINDOW_BYTES || bytes % m->granule)
 		return -EINVAL;
 	m->chunk_bytes = round_up(MEMORY_CHUNK_BYTES, m->granule);
-	all = malloc(sizeof(*all));
-	if (!all)
-		return -ENOMEM;
-	all->address = base;
-	all->size = (bytes - BACKEND_PRIVATE_WINDOW_BYTES) / m->granule * m->granule;
-	extent_insert(m, all);
-	return 0;
+	return memory_window_init(m, base, (bytes - BACKEND_PRIVATE_WINDOW_BYTES) / m->granule * m->granule);
 }
 
 void memory_clear(struct memory *m)
@@ -535,17 +482,11 @@ void memory_clear(struct memory *m)
 		memory_block_free(m, b);
 	while (!LIST_EMPTY(&m->reservations))
 		memory_reservation_free(m, LIST_FIRST(&m->reservations));
-	memory_release(m, m->aside);
 	assert(!m->held && LIST_EMPTY(&m->roomy));
 }
 
 void memory_done(struct memory *m)
 {
-	struct memory_extent *e;
-
 	assert(RB_EMPTY(&m->blocks));
-	while ((e = RB_ROOT(&m->extents))) {
-		extent_remove(m, e);
-		free(e);
-	}
+	memory_window_done(m);
 }

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "common/pages.h"
 #include "executor/executor.h"
+#include "executor/link_image.h"
 #include "executor/objects.h"
 #include "executor/work.h"
 #include "protocol/cuda/cuda_abi.h"
@@ -25,7 +27,7 @@ int32_t on_blob_create(struct executor *x, const struct record_blob_create *r, s
 	b = calloc(1, sizeof(*b));
 	if (!b)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	b->data = calloc(1, r->size + 1);
+	b->data = pages_alloc(r->size + 1);
 	if (!b->data) {
 		free(b);
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -42,7 +44,7 @@ void blob_free(struct executor *x, void *object)
 
 	x->image_bytes -= b->size;
 	handle_remove(x, b->object.handle);
-	free(b->data);
+	pages_free(b->data, b->size + 1);
 	free(b);
 }
 
@@ -69,6 +71,31 @@ int32_t on_blob_destroy(struct executor *x, const struct record_blob_destroy *r,
 
 // ---- modules ----
 
+static int32_t load_image(struct executor *x, const struct blob *blob, struct backend_jit *jit,
+			  struct backend_module **ret)
+{
+	struct backend_input inputs[VGPU_MAX_LINK_INPUTS];
+	uint32_t n;
+	int32_t result;
+
+	if (!link_image_is(blob->data, blob->size))
+		return x->ops->module_load(x->backend, blob->data, blob->size, jit, ret);
+	result = link_image_read(blob->data, blob->size, inputs, &n);
+	return result ? result : x->ops->module_link(x->backend, inputs, n, jit, ret);
+}
+
+// Brings the tenant's charge for the module to what it takes now. The caller gives it up when there is no
+// room.
+static int32_t charge_module(struct executor *x, struct module *m)
+{
+	uint64_t bytes = x->ops->module_memory ? x->ops->module_memory(x->backend, m->backend) : m->charged;
+
+	if (bytes > m->charged && !memory_charge(&x->memory, bytes - m->charged))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	m->charged = bytes > m->charged ? bytes : m->charged;
+	return CUDA_SUCCESS;
+}
+
 int32_t on_module_load(struct executor *x, const struct record_module_load *r, struct module **ret_module,
 		       struct blob *blob, struct reply_module_load *ret, struct reply_tail *ret_tail)
 {
@@ -89,8 +116,12 @@ int32_t on_module_load(struct executor *x, const struct record_module_load *r, s
 
 	if (!result) {
 		m = calloc(1, sizeof(*m));
-		result = m ? x->ops->module_load(x->backend, blob->data, blob->size, &jit, &m->backend)
-			   : CUDA_ERROR_OUT_OF_MEMORY;
+		result = m ? load_image(x, blob, &jit, &m->backend) : CUDA_ERROR_OUT_OF_MEMORY;
+		if (!result) {
+			result = charge_module(x, m);
+			if (result)
+				x->ops->module_unload(x->backend, m->backend);
+		}
 	}
 	blob_free(x, blob);
 	ret->info_length = (uint32_t)strnlen(info, r->log_info);
@@ -130,6 +161,7 @@ void module_free(struct executor *x, void *object)
 		free(g);
 	}
 	x->ops->module_unload(x->backend, m->backend);
+	memory_uncharge(&x->memory, m->charged);
 	handle_remove(x, m->object.handle);
 	free(m);
 }
@@ -201,6 +233,7 @@ int32_t on_function_get(struct executor *x, const struct record_function_get *r,
 	ret->param_bytes = info.param_bytes;
 	memcpy(ret->attributes, info.attributes, sizeof(ret->attributes));
 	ret->attribute_valid = info.attribute_valid;
+	ret->refusal = info.refusal;
 	ret_tail->bytes = info.n_params * (uint32_t)sizeof(info.params[0]);
 	if (ret_tail->bytes)
 		memcpy(ret_tail->data, info.params, ret_tail->bytes);
@@ -252,14 +285,39 @@ int32_t on_function_set(struct executor *x, const struct record_function_set *r,
 	return x->ops->function_set(x->backend, function->backend, r->attribute, r->value);
 }
 
+// The variable is memory that the program may use from here on, and is charged with its module, or by itself
+// where the backend does not know what a module takes.
+static int32_t know_variable(struct executor *x, struct module *module, uint64_t address, uint64_t size)
+{
+	struct module_global *g = malloc(sizeof(*g));
+	int32_t result = g ? charge_module(x, module) : CUDA_ERROR_OUT_OF_MEMORY;
+	bool is_new = false;
+
+	if (!result)
+		result = memory_add_foreign(&x->memory, address, size, &is_new);
+	if (!result && is_new && !x->ops->module_memory) {
+		if (memory_charge(&x->memory, size)) {
+			module->charged += size;
+		} else {
+			memory_remove_foreign(&x->memory, address);
+			result = CUDA_ERROR_OUT_OF_MEMORY;
+		}
+	}
+	if (result || !is_new) {
+		free(g);
+		return result;
+	}
+	g->address = address;
+	SLIST_INSERT_HEAD(&module->globals, g, next);
+	return CUDA_SUCCESS;
+}
+
 int32_t on_global_get(struct executor *x, const struct record_global_get *r, struct module *module,
 		      const uint8_t *tail, uint32_t tail_bytes, struct reply_global_get *ret)
 {
 	int32_t result = executor_ready(x);
 	char name[VGPU_MAX_SYMBOL + 1];
-	struct module_global *g;
 	uint64_t address, size;
-	bool is_new;
 
 	(void)r;
 	if (result)
@@ -269,16 +327,7 @@ int32_t on_global_get(struct executor *x, const struct record_global_get *r, str
 	result = x->ops->global_get(x->backend, module->backend, name, &address, &size);
 	if (result)
 		return result;
-	g = malloc(sizeof(*g));
-	if (!g)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	result = memory_add_foreign(&x->memory, address, size, &is_new);
-	if (result || !is_new) {
-		free(g);
-	} else {
-		g->address = address;
-		SLIST_INSERT_HEAD(&module->globals, g, next);
-	}
+	result = know_variable(x, module, address, size);
 	if (result)
 		return result;
 	ret->address = address;

@@ -78,6 +78,8 @@ void predict_learn(struct predict *p, uint64_t key, uint64_t ns)
 
 	if (ns > PREDICT_MAX_NS)
 		ns = PREDICT_MAX_NS;
+	if (ns < PREDICT_MIN_NS)
+		ns = PREDICT_MIN_NS;
 	if (!e) {
 		e = make_room(p, key);
 		*e = (struct predict_entry){ .key = key, .ns = ns };

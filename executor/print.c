@@ -8,10 +8,11 @@
 #include "executor/executor.h"
 #include "protocol/cuda/cuda_abi.h"
 
-void print_init(struct print_buffer *p, _Atomic uint32_t *flags)
+void print_init(struct print_buffer *p, _Atomic uint32_t *flags, uint32_t bit)
 {
 	pthread_mutex_init(&p->lock, NULL);
 	p->flags = flags;
+	p->bit = bit;
 	p->start = 0;
 	p->used = 0;
 	p->lost = 0;
@@ -34,7 +35,7 @@ void print_put(void *opaque, const char *text, size_t length)
 	p->lost += length - fits;
 	// Before the value that the guest waits for is stored: that comes when the kernel is done.
 	if (p->flags && length)
-		atomic_fetch_or_explicit(p->flags, CHANNEL_PRINT_WAITING, memory_order_release);
+		atomic_fetch_or_explicit(p->flags, p->bit, memory_order_release);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -50,8 +51,7 @@ size_t print_take(struct print_buffer *p, char *ret, size_t room)
 	if (!p->used) {
 		p->start = 0;
 		if (p->flags)
-			atomic_fetch_and_explicit(p->flags, ~(uint32_t)CHANNEL_PRINT_WAITING,
-						  memory_order_release);
+			atomic_fetch_and_explicit(p->flags, ~p->bit, memory_order_release);
 	}
 	pthread_mutex_unlock(&p->lock);
 	return n;
@@ -81,10 +81,11 @@ int32_t on_print_take(struct executor *x, const struct record_print_take *r, str
 {
 	size_t room = ret_tail->room < CHANNEL_PRINT_BYTES ? ret_tail->room : CHANNEL_PRINT_BYTES;
 
-	(void)r;
-	if (x->ops->print_flush && x->active && !x->sticky)
+	struct print_buffer *from = r->what == PRINT_KIND_COMPLAINTS ? &x->complaints : &x->print;
+
+	if (from == &x->print && x->ops->print_flush && x->active && !x->sticky)
 		x->ops->print_flush(x->backend);
-	ret_tail->bytes = (uint32_t)print_take(&x->print, (char *)ret_tail->data, room);
-	ret->lost = print_lost(&x->print);
+	ret_tail->bytes = (uint32_t)print_take(from, (char *)ret_tail->data, room);
+	ret->lost = print_lost(from);
 	return CUDA_SUCCESS;
 }

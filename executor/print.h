@@ -15,12 +15,13 @@
 struct print_buffer {
 	pthread_mutex_t lock;
 	_Atomic uint32_t *flags; // enum channel_print bits that the guest sees; may be NULL
+	uint32_t bit;		 // the one of them that says that text is here
 	size_t start, used;
 	uint64_t lost; // bytes that found no room since the last print_lost
 	char text[VGPU_MAX_PRINT_BYTES];
 };
 
-void print_init(struct print_buffer *p, _Atomic uint32_t *flags);
+void print_init(struct print_buffer *p, _Atomic uint32_t *flags, uint32_t bit);
 
 // A backend's thread has text (backend_env.print; opaque is the buffer). What does not fit is counted and
 // lost.

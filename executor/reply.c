@@ -42,5 +42,8 @@ void reply_wake(struct executor *x)
 	if (!atomic_load_explicit(&x->header->guest_waiters, memory_order_relaxed))
 		return;
 	atomic_fetch_add_explicit(&x->header->wake_word, 1, memory_order_release);
-	syscall(SYS_futex, &x->header->wake_word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	if (x->guest.is) // the threads sleep in another kernel
+		guest_memory_ring(&x->guest);
+	else
+		syscall(SYS_futex, &x->header->wake_word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }

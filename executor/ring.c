@@ -16,7 +16,7 @@ void ring_init(struct ring *r, struct channel_header *header, const void *base, 
 	r->base = base;
 	r->bytes = bytes;
 	r->reply_slots = reply_slots;
-	r->head = r->next = 0;
+	r->head = r->tail = r->next = 0;
 	r->current = false;
 }
 
@@ -55,6 +55,7 @@ int ring_next(struct ring *r, const char **why)
 		uint32_t at = (uint32_t)r->head & (r->bytes - 1);
 		struct record_header h;
 
+		r->tail = tail;
 		if (!published)
 			return 0;
 		*why = NULL;

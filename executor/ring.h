@@ -19,6 +19,7 @@ struct ring {
 	uint32_t reply_slots; // a record's reply slot is below this
 
 	uint64_t head; // what the shared head was last set to
+	uint64_t tail; // what the shared tail was when it was loaded last
 	uint64_t next; // where head goes when the current record is done
 	bool current;  // record and payload hold a record that is not done
 	struct record_header record;

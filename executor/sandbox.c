@@ -65,6 +65,9 @@ static const char *const common_calls[] = {
 	"sched_getaffinity",
 	"getcpu",
 	"membarrier",
+	"memfd_create", // memory and events that are shared
+	"ftruncate",
+	"fcntl",
 };
 
 // Threads and what an in-process compiler asks for.
@@ -83,9 +86,7 @@ static const char *const cuda_calls[] = {
 	"getrusage",
 	"ioctl",
 	"eventfd2",
-	"memfd_create",
 	"pipe2",
-	"fcntl",
 	"dup",
 	"dup3",
 	"stat",
@@ -116,7 +117,6 @@ static const char *const cuda_calls[] = {
 	"sched_getparam",
 	"sched_get_priority_max",
 	"sched_get_priority_min",
-	"ftruncate",
 	"fadvise64",
 	"flock",
 	"getppid",
@@ -158,7 +158,7 @@ int sandbox_prepare(int keep)
 
 static void say(const char *text)
 {
-	if (write(STDERR_FILENO, text, strlen(text)) < 0) {
+	if (write(log_fd(), text, strlen(text)) < 0) {
 		// Nowhere left to say it.
 	}
 }
@@ -208,7 +208,7 @@ static int allow_all(scmp_filter_ctx filter, const char *const *names, size_t n)
 	return r;
 }
 
-// Messages on the link only: no call takes an address there, and no other socket exists or can be made.
+// Messages on the links only: no call takes an address there, and no other socket exists or can be made.
 static int allow_link(scmp_filter_ctx filter, int link)
 {
 	static const int calls[] = { SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(recvfrom),
@@ -269,14 +269,16 @@ static int refuse_softly(scmp_filter_ctx filter, const struct profile *p)
 	return r;
 }
 
-static int add_rules(scmp_filter_ctx filter, const struct profile *p, int link)
+static int add_rules(scmp_filter_ctx filter, const struct profile *p, const struct sandbox_options *o)
 {
 	int r = allow_all(filter, common_calls, COUNT(common_calls));
 
 	if (!r)
 		r = allow_all(filter, p->calls, p->n_calls);
 	if (!r)
-		r = allow_link(filter, link);
+		r = allow_link(filter, o->link);
+	if (!r && o->memory_link)
+		r = allow_link(filter, o->memory_link);
 	if (!r && p->threads)
 		r = allow_threads(filter);
 	if (!r && p->opens)
@@ -295,13 +297,15 @@ int sandbox_enter(const struct sandbox_options *options)
 			p = &profiles[i];
 	if (!p)
 		return -EINVAL;
-	filter = seccomp_init(options->name_refused ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS);
+	filter = seccomp_init(options->name_refused    ? SCMP_ACT_TRAP
+			      : options->refuse_softly ? SCMP_ACT_ERRNO(EPERM)
+						       : SCMP_ACT_KILL_PROCESS);
 	if (!filter)
 		return -ENOMEM;
 	r = options->name_refused ? install_handler() : 0;
 	if (!r)
-		r = add_rules(filter, p, options->link);
-	if (!r)
+		r = add_rules(filter, p, options);
+	if (!r && (options->name_refused || !options->refuse_softly))
 		r = refuse_softly(filter, p);
 	if (!r) // threads that the backend started at open as well
 		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);

@@ -9,7 +9,11 @@
 struct sandbox_options {
 	const char *profile; // "null", "cpu", "cuda": the backend's name
 	int link;	     // the one socket that may be used
+	int memory_link;     // and, of an executor in a VM, the other; else 0
 	bool name_refused;   // debug: say which system call was refused before dying of it
+	// What is not allowed fails (EPERM) instead of ending the process: for one that parses nothing of a
+	// tenant's (the sensor).
+	bool refuse_softly;
 };
 
 // What needs no privilege to be given up: no core dump, not dumpable, no new privileges, every fd closed but

@@ -2,10 +2,11 @@
 // Streams and fences: handlers of stream_*, fence. Called by the generated dispatch in the executor's loop.
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "executor/executor.h"
 #include "executor/objects.h"
 #include "executor/work.h"
-#include "protocol/cuda/cuda_abi.h"
+#include "protocol/guest/launch_attributes.h"
 
 int32_t on_stream_create(struct executor *x, const struct record_stream_create *r, struct stream **ret_stream)
 {
@@ -52,6 +53,54 @@ int32_t on_stream_destroy(struct executor *x, const struct record_stream_destroy
 	return result;
 }
 
+int32_t on_stream_set(struct executor *x, const struct record_stream_set *r, struct stream *stream)
+{
+	int32_t result = executor_ready(x);
+
+	if (result)
+		return result;
+	if (!stream_attribute_travels(r->attribute))
+		return CUDA_ERROR_NOT_SUPPORTED;
+	return x->ops->stream_set(x->backend, work_stream(stream), r->attribute, r->value);
+}
+
+// The executor's own writes, by which it knows what is in flight, end microseconds after the work that they
+// stand behind: a stream with nothing but those is done, so they are waited for.
+#define STREAM_SETTLE_NS 10000u
+
+int32_t on_stream_look(struct executor *x, const struct record_stream_look *r, struct stream *stream)
+{
+	int32_t result = executor_ready(x);
+	uint64_t until = clock_now_ns() + STREAM_SETTLE_NS;
+
+	if (result)
+		return result;
+	if (r->slot >= x->assign.geometry.fence_slots)
+		return CUDA_ERROR_INVALID_VALUE;
+	do {
+		result = x->ops->stream_query(x->backend, work_stream(stream));
+	} while (result == CUDA_ERROR_NOT_READY && clock_now_ns() < until);
+	if (!result)
+		fence_store(x, r->slot, r->value);
+	return result == CUDA_ERROR_NOT_READY ? CUDA_SUCCESS : result;
+}
+
+// What another process records is not waited for on the device: its turn may have to come first. The stream
+// stands still as for a host function, and does not count as work until the event is complete.
+static int32_t wait_for_others(struct executor *x, uint32_t lane, struct event *event)
+{
+	struct backend_event *last;
+	int32_t result = x->ops->event_query(x->backend, event->backend);
+
+	if (result != CUDA_ERROR_NOT_READY)
+		return result;
+	result = x->ops->event_follow(x->backend, event->backend, &last);
+	if (result)
+		return result;
+	track_before(x, lane);
+	return track_event_wait(x, lane, last);
+}
+
 int32_t on_stream_wait_event(struct executor *x, const struct record_stream_wait_event *r,
 			     struct stream *stream, struct event *event)
 {
@@ -60,6 +109,8 @@ int32_t on_stream_wait_event(struct executor *x, const struct record_stream_wait
 
 	if (result)
 		return result;
+	if (event->shared && lane != TRACK_NOWHERE)
+		return wait_for_others(x, lane, event);
 	track_before(x, lane);
 	if (lane != TRACK_NOWHERE)
 		track_guard_add(x, lane, &event->guard);

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "executor/executor.h"
+#include "protocol/cuda/cuda_abi.h"
 
 static void free_lists_fill(struct track *t)
 {
@@ -59,11 +60,25 @@ void track_done(struct track *t)
 	t->words = NULL;
 }
 
-void track_reset(struct track *t)
+static void drop_event(struct executor *x, struct track_slot *s)
 {
+	if (!s->event)
+		return;
+	x->ops->event_destroy(x->backend, s->event);
+	s->event = NULL;
+	x->track.n_event_waits--;
+}
+
+void track_reset(struct executor *x)
+{
+	struct track *t = &x->track;
+
 	for (uint32_t i = 0; i < t->n_active; i++) {
 		struct lane *l = &t->lanes[t->active[i]];
+		struct track_slot *s;
 
+		STAILQ_FOREACH (s, &l->waits, next)
+			drop_event(x, s);
 		lane_clear(l);
 		if (l->closing)
 			l->used = false;
@@ -71,7 +86,8 @@ void track_reset(struct track *t)
 	for (uint32_t i = 0; i < TRACK_LANES; i++) // guards that name a forgotten wait are dead
 		t->lanes[i].passed_wait = t->last_wait;
 	free_lists_fill(t);
-	t->n_active = t->records = t->blocked_records = t->n_waits = 0;
+	t->n_active = t->records = t->blocked_records = t->n_waits = t->n_word_waits = 0;
+	assert(!t->n_event_waits);
 	t->predicted_ns = t->busy_since = 0;
 	t->pass_waits_for_turn = false;
 }
@@ -290,6 +306,7 @@ static struct track_slot *slot_take(struct track *t, uint32_t slot, uint64_t val
 	STAILQ_REMOVE_HEAD(&t->free_slots, next);
 	s->slot = slot;
 	s->value = value;
+	s->event = NULL;
 	return s;
 }
 
@@ -302,22 +319,21 @@ void track_fence(struct executor *x, uint32_t lane, uint32_t slot, uint64_t valu
 		return;
 	s = slot_take(t, slot, value);
 	s->batch = t->lanes[lane].last_batch;
+	s->since_ns = delay_since(&x->delay, x->ring.head, x->now_ns);
 	STAILQ_INSERT_TAIL(&t->lanes[lane].fences, s, next);
 }
 
-int32_t track_host_wait(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value)
+// The device waits for the lane's pass word; what comes behind is blocked. NULL with *ret_result.
+static struct track_slot *wait_for_pass(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value,
+					int32_t *ret_result)
 {
 	struct track *t = &x->track;
 	struct lane *l = &t->lanes[lane];
 	struct track_slot *s;
-	int r;
 
-	flush_lane(x, lane);
-	if (x->sticky)
-		return x->sticky;
-	r = x->ops->stream_wait(x->backend, l->stream, &t->words[lane].pass, t->last_wait + 1);
-	if (r)
-		return r;
+	*ret_result = x->ops->stream_wait(x->backend, l->stream, &t->words[lane].pass, t->last_wait + 1);
+	if (*ret_result)
+		return NULL;
 	s = slot_take(t, slot, value);
 	s->wait = ++t->last_wait;
 	t->n_waits++;
@@ -326,6 +342,59 @@ int32_t track_host_wait(struct executor *x, uint32_t lane, uint32_t slot, uint64
 	STAILQ_INSERT_TAIL(&l->waits, s, next);
 	track_after(x, lane, 0, TRACK_SMALL_NS);
 	s->batch = l->last_batch;
+	return s;
+}
+
+int32_t track_host_wait(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value)
+{
+	int32_t result;
+
+	flush_lane(x, lane);
+	result = x->sticky;
+	if (!result)
+		wait_for_pass(x, lane, slot, value, &result);
+	return result;
+}
+
+int32_t track_event_wait(struct executor *x, uint32_t lane, struct backend_event *event)
+{
+	struct track_slot *s = NULL;
+	int32_t result;
+
+	flush_lane(x, lane);
+	result = x->sticky;
+	if (!result)
+		s = wait_for_pass(x, lane, 0, 0, &result);
+	if (!s) {
+		x->ops->event_destroy(x->backend, event);
+		return result;
+	}
+	s->event = event;
+	x->track.n_event_waits++;
+	return CUDA_SUCCESS;
+}
+
+int32_t track_word_waits(struct executor *x, uint32_t lane)
+{
+	flush_lane(x, lane); // what is complete before them shall be seen
+	return x->sticky;
+}
+
+int32_t track_word_waited(struct executor *x, uint32_t lane, uint32_t records)
+{
+	struct track *t = &x->track;
+	int32_t r =
+	    x->ops->stream_write(x->backend, t->lanes[lane].stream, &t->words[lane].over, t->last_wait + 1);
+
+	if (!r)
+		wait_for_pass(x, lane, TRACK_WORD, t->last_wait + 1, &r);
+	if (r) {
+		executor_fail(x, r); // work that cannot be followed cannot be charged
+		return r;
+	}
+	t->n_word_waits++;
+	for (uint32_t i = 1; i < records; i++)
+		track_after(x, lane, 0, 0);
 	return 0;
 }
 
@@ -346,15 +415,18 @@ bool track_batch_done(const struct track *t, uint32_t lane, uint64_t batch)
 	return !oldest || oldest->number > batch;
 }
 
-static void pass_on(struct track *t, uint32_t lane, struct lane *l)
+static void pass_on(struct executor *x, uint32_t lane, struct lane *l)
 {
+	struct track *t = &x->track;
 	struct track_slot *s = STAILQ_FIRST(&l->waits);
 
+	drop_event(x, s);
 	l->passed_wait = s->wait;
 	atomic_store_explicit(&t->words[lane].pass, s->wait, memory_order_release);
 	STAILQ_REMOVE_HEAD(&l->waits, next);
 	STAILQ_INSERT_HEAD(&t->free_slots, s, next);
 	t->n_waits--;
+	t->n_word_waits -= s->slot == TRACK_WORD;
 }
 
 // The lane's work up to and including batch is done: its fences are there, its waits were passed.
@@ -365,12 +437,13 @@ static void drop_slots(struct executor *x, uint32_t lane, uint64_t batch)
 	struct track_slot *s;
 
 	while ((s = STAILQ_FIRST(&l->fences)) && s->batch <= batch) {
+		delay_waited(&x->delay, s->since_ns, x->now_ns);
 		STAILQ_REMOVE_HEAD(&l->fences, next);
 		STAILQ_INSERT_HEAD(&t->free_slots, s, next);
 		x->stored = true;
 	}
 	while ((s = STAILQ_FIRST(&l->waits)) && s->batch <= batch)
-		pass_on(t, lane, l);
+		pass_on(x, lane, l);
 }
 
 struct finished {
@@ -463,6 +536,7 @@ bool track_fences_came(struct executor *x)
 
 		while ((s = STAILQ_FIRST(&l->fences)) &&
 		       atomic_load_explicit(&x->fences[s->slot], memory_order_relaxed) >= s->value) {
+			delay_waited(&x->delay, s->since_ns, x->now_ns);
 			STAILQ_REMOVE_HEAD(&l->fences, next);
 			STAILQ_INSERT_HEAD(&t->free_slots, s, next);
 			came = true;
@@ -485,6 +559,16 @@ static void unblock(struct track *t, struct batch *b, uint64_t now_ns)
 		t->busy_since = now_ns;
 }
 
+static bool wait_is_over(struct executor *x, uint32_t lane, const struct track_slot *s)
+{
+	const _Atomic uint64_t *word =
+	    s->slot == TRACK_WORD ? &x->track.words[lane].over : &x->fences[s->slot];
+
+	if (s->event)
+		return x->ops->event_query(x->backend, s->event) != CUDA_ERROR_NOT_READY;
+	return atomic_load_explicit(word, memory_order_acquire) >= s->value;
+}
+
 void track_pass(struct executor *x, uint64_t now_ns, bool may_pass)
 {
 	struct track *t = &x->track;
@@ -498,13 +582,12 @@ void track_pass(struct executor *x, uint64_t now_ns, bool may_pass)
 		struct lane *l = &t->lanes[t->active[i]];
 		struct track_slot *s;
 
-		while ((s = STAILQ_FIRST(&l->waits)) &&
-		       atomic_load_explicit(&x->fences[s->slot], memory_order_acquire) >= s->value) {
+		while ((s = STAILQ_FIRST(&l->waits)) && wait_is_over(x, t->active[i], s)) {
 			if (!may_pass) {
 				t->pass_waits_for_turn = true;
 				break;
 			}
-			pass_on(t, t->active[i], l);
+			pass_on(x, t->active[i], l);
 			passed = true;
 		}
 	}

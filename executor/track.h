@@ -3,11 +3,13 @@
 // batches, and a batch ends with a stream-ordered store of its number to the lane's private word, so
 // completion is seen by reading memory. Batch numbers are one sequence for all lanes and only grow.
 //
-// A stream that waits for the guest (stream_wait_value) waits on a second private word of its lane, and the
-// loop passes the guest's value on when it has come and the turn is ours. So nothing behind such a wait
-// begins to run outside of a turn, and until then it counts as blocked: not in flight, not busy, no reason to
-// keep a turn. A guard is the set of such waits that work stands behind, carried along by events and the
-// legacy stream.
+// A stream that waits for the guest (stream_wait_value), or for an event that another process records, waits
+// on a second private word of its lane, and the loop passes the word on when that has come and the turn is
+// ours. So nothing behind such a wait begins to run outside of a turn, and until then it counts as blocked:
+// not in flight, not busy, no reason to keep a turn. A wait for a word in memory (words.c,
+// docs/decisions/0013) is one of these, but there the device itself says on a third word that the wait is
+// over. A guard is the set of such waits that work stands behind, carried along by events and the legacy
+// stream.
 //
 // Called by the executor's loop thread only.
 #ifndef VGPU_EXECUTOR_TRACK_H
@@ -22,6 +24,7 @@
 #include "common/limits.h"
 
 struct executor;
+struct backend_event;
 struct backend_stream;
 
 // Streams that were destroyed while they had work keep their lane until it is done.
@@ -56,11 +59,15 @@ struct batch {
 	struct guard guard;
 };
 
-// A fence slot that the device will store to, or (host wait) that the guest will.
+#define TRACK_WORD UINT32_MAX // in place of a slot: the wait is over when the device says so
+
+// A fence slot that the device will store to, or (host wait) that the guest will; or an event instead.
 struct track_slot {
 	STAILQ_ENTRY(track_slot) next;
 	uint32_t slot;
 	uint64_t value, batch, wait;
+	uint64_t since_ns;	     // of a fence: when it was seen in the ring
+	struct backend_event *event; // of a wait; ours; NULL: the slot tells
 };
 
 struct lane {
@@ -77,6 +84,7 @@ struct lane {
 struct lane_words {
 	_Atomic uint64_t done; // stored by the device
 	_Atomic uint64_t pass; // waited for by the device
+	_Atomic uint64_t over; // stored by the device: the last wait for a word in memory that is over
 };
 
 struct track {
@@ -94,10 +102,13 @@ struct track {
 	uint64_t last_batch, last_wait;
 	uint32_t records, blocked_records; // all; those of blocked batches
 	uint32_t n_waits;		   // host waits not passed on
-	uint64_t predicted_ns;		   // of work in flight and not blocked
-	uint64_t busy_since;		   // 0: idle
-	uint64_t last_seen_ns;		   // when a completion was seen last
-	bool pass_waits_for_turn;	   // a host wait's value has come, the gate keeps it
+	// Of those, the ones for words in memory and for events of other processes: nobody rings when they
+	// come.
+	uint32_t n_word_waits, n_event_waits;
+	uint64_t predicted_ns;	  // of work in flight and not blocked
+	uint64_t busy_since;	  // 0: idle
+	uint64_t last_seen_ns;	  // when a completion was seen last
+	bool pass_waits_for_turn; // a host wait's value has come, the gate keeps it
 };
 
 // 0 or -ENOMEM.
@@ -118,6 +129,14 @@ void track_after(struct executor *x, uint32_t lane, uint64_t key, uint64_t predi
 void track_fence(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value);
 // Makes the lane's stream wait until the guest stored value or more in the slot. CUresult.
 int32_t track_host_wait(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value);
+// The same until the event, which another process records, is complete. The event is taken over.
+int32_t track_event_wait(struct executor *x, uint32_t lane, struct backend_event *event);
+
+// Around memory operations with a wait among them, given to the lane's stream in between: they count as
+// blocked, as does what comes behind them, until the device says that they are over. records: what they count
+// as in flight. CUresult; an error of word_waited is the context's end.
+int32_t track_word_waits(struct executor *x, uint32_t lane);
+int32_t track_word_waited(struct executor *x, uint32_t lane, uint32_t records);
 
 // The guard that work submitted to lane now stands behind, and making lane's later work stand behind one too.
 void track_guard_of(struct track *t, uint32_t lane, struct guard *ret);
@@ -135,7 +154,7 @@ void track_pass(struct executor *x, uint64_t now_ns, bool may_pass);
 // Whether a fence that the device stores is there already: then guest threads must be woken.
 bool track_fences_came(struct executor *x);
 // Forgets all work: the context is gone or has failed.
-void track_reset(struct track *t);
+void track_reset(struct executor *x);
 
 static inline bool track_idle(const struct track *t)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Life and death of channels and their executors; see the header for the states. Runs in the mediator's loop;
 // what an executor sends is checked like a client's packet, since a tenant may have taken it over.
-#include "mediator/channel.h"
+#include "mediator/channel_internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,13 +16,15 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/seqpacket.h"
+#include "mediator/about.h"
+#include "mediator/adopt/keep.h"
 #include "mediator/complain.h"
 #include "mediator/memory.h"
 #include "mediator/session/check.h"
 #include "mediator/session/session.h"
 #include "mediator/tenant.h"
 
-// An executor says at most three things in its life; one that talks more is killed.
+// Of one executor in one round of the loop, so that one that talks without end keeps nobody waiting.
 #define MAX_EXECUTOR_PACKETS 8
 
 // ---- telling the client ----
@@ -39,9 +41,12 @@ static void tell_lost(struct channel *c)
 	session_send(c->session, &m, sizeof(m), NULL, 0);
 }
 
-static void tell_end(struct channel *c)
+void channel_tell_end(struct channel *c)
 {
 	if (!c->session || c->lost_said)
+		return;
+	// In a VM an ERROR says as well that the memory is free again.
+	if (c->vm.is && !c->answered && c->state != CHANNEL_GONE)
 		return;
 	c->lost_said = true;
 	if (c->answered) {
@@ -53,7 +58,7 @@ static void tell_end(struct channel *c)
 			   c->reason == LINK_E_SHUTDOWN ? LINK_E_SHUTDOWN : LINK_E_BACKEND, c->text);
 }
 
-static void set_reason(struct channel *c, uint32_t code, const char *text)
+void channel_set_reason(struct channel *c, uint32_t code, const char *text)
 {
 	if (c->reason)
 		return;
@@ -71,10 +76,29 @@ static void answer_ok(struct channel *c)
 	int fds[3] = { c->channel_fd, c->window_fd, c->doorbell_fd };
 
 	c->answered = true;
-	if (c->session)
+	if (c->vm.is && c->session)
+		channel_vm_answer(c);
+	else if (c->session)
 		session_send(c->session, &m, sizeof(m), fds, 3);
 	close_fd(&c->channel_fd);
 	close_fd(&c->window_fd);
+	keep_channel_again(c);
+}
+
+// ---- executors that were started ahead ----
+
+// Such an executor failed before it served: true if another one will take its place, when this one is reaped.
+static bool replace(struct channel *c, const char *why)
+{
+	if (!c->ahead || c->state != CHANNEL_STARTING || c->mediator->stopping)
+		return false;
+	complain("channel %" PRIu64 ": executor %d, started ahead, does not serve: %s", c->id,
+		 (int)c->process.pid, why);
+	c->state = CHANNEL_REPLACING;
+	c->link_source = sd_event_source_disable_unref(c->link_source);
+	sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+	syscall(SYS_pidfd_send_signal, c->process.pidfd, SIGKILL, NULL, 0);
+	return true;
 }
 
 // ---- timers ----
@@ -83,9 +107,12 @@ static int on_time_over(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct channel *c = userdata;
 
+	ABOUT_CHANNEL(c);
 	(void)source;
 	(void)usec;
 	if (c->state == CHANNEL_STARTING) {
+		if (replace(c, "it did not answer in executor.warm_answer"))
+			return 0;
 		output_drain(&c->output);
 		channel_stop(c, LINK_E_BACKEND, "the executor was not ready in executor.start");
 	} else if (c->state == CHANNEL_STOPPING) {
@@ -95,7 +122,7 @@ static int on_time_over(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static int set_timer(struct channel *c, uint64_t ns)
+int channel_set_timer(struct channel *c, uint64_t ns)
 {
 	uint64_t at = (clock_now_ns() + ns) / NSEC_PER_USEC;
 
@@ -108,25 +135,41 @@ static int set_timer(struct channel *c, uint64_t ns)
 
 // ---- the end ----
 
+void channel_close_link(struct channel *c)
+{
+	c->link_source = sd_event_source_disable_unref(c->link_source);
+	if (c->process.link_fd >= 0)
+		shutdown(c->process.link_fd, SHUT_RDWR);
+	close_fd(&c->process.link_fd);
+}
+
 void channel_kill(struct channel *c)
 {
 	if (c->state == CHANNEL_KILLED || c->state == CHANNEL_GONE)
 		return;
 	c->state = CHANNEL_KILLED;
+	keep_channel(c);
 	syscall(SYS_pidfd_send_signal, c->process.pidfd, SIGKILL, NULL, 0);
 }
 
 void channel_stop(struct channel *c, uint32_t code, const char *text)
 {
-	if (c->state != CHANNEL_STARTING && c->state != CHANNEL_SERVING)
+	if (c->state != CHANNEL_STARTING && c->state != CHANNEL_SERVING && c->state != CHANNEL_REPLACING)
 		return;
-	set_reason(c, code, text);
-	tell_end(c);
+	channel_set_reason(c, code, text);
+	channel_tell_end(c);
 	c->state = CHANNEL_STOPPING;
 	turn_seat_stop(&c->seat);
-	c->link_source = sd_event_source_disable_unref(c->link_source);
-	close_fd(&c->process.link_fd);
-	if (set_timer(c, c->mediator->settings->executor_stop) < 0)
+	channel_close_link(c);
+	keep_channel(c);
+	if (channel_set_timer(c, c->mediator->settings->executor_stop) < 0)
+		channel_kill(c);
+}
+
+void channel_close(struct channel *c, bool at_once)
+{
+	channel_stop(c, LINK_E_SHUTDOWN, "closed");
+	if (at_once)
 		channel_kill(c);
 }
 
@@ -134,6 +177,7 @@ void channel_abandon(struct channel *c)
 {
 	LIST_REMOVE(c, session_link);
 	c->session = NULL;
+	keep_channel(c);
 	channel_stop(c, LINK_E_SHUTDOWN, "the client is gone");
 }
 
@@ -151,18 +195,31 @@ static void wake(struct turn_seat *seat)
 		seqpacket_send(fd, &m, sizeof(m), NULL, 0, MSG_DONTWAIT);
 }
 
-static void hung(struct turn_seat *seat)
+static json_t *channel_fields(const struct channel *c)
 {
-	struct channel *c = channel_of(seat);
-
-	complain("channel %" PRIu64 " of tenant %" PRIu32
-		 ": executor does not give its turn back, killing it",
-		 c->id, c->tenant->id);
-	set_reason(c, LINK_E_WATCHDOG, "GPU work took longer than turn.watchdog beyond its turn");
-	channel_kill(c);
+	return json_pack("{s:I}", "channel", (json_int_t)c->id);
 }
 
-static const struct turn_seat_ops seat_ops = { .hung = hung, .wake = wake };
+void channel_hang(struct channel *c, const char *why)
+{
+	bool first = !c->reason;
+
+	ABOUT_CHANNEL(c);
+	complain("channel %" PRIu64 " of tenant %" PRIu32 ": %s, killing its executor", c->id, c->tenant->id,
+		 why);
+	channel_set_reason(c, LINK_E_WATCHDOG, why);
+	channel_kill(c);
+	event_publish(c->mediator, EVENT_WATCHDOG_KILL, c->tenant, channel_fields(c), "%s", why);
+	if (first)
+		watch_strike(c, STRIKE_HANG);
+}
+
+static void hung(struct turn_seat *seat)
+{
+	channel_hang(channel_of(seat), "GPU work took longer than turn.watchdog beyond its turn");
+}
+
+const struct turn_seat_ops channel_seat_ops = { .hung = hung, .wake = wake, .kicked = park_seat_kicked };
 
 static void explain_exit(struct channel *c, const siginfo_t *si)
 {
@@ -170,7 +227,9 @@ static void explain_exit(struct channel *c, const siginfo_t *si)
 	const char *name;
 
 	output_last_words(&c->output, words, sizeof(words));
-	if (si->si_code == CLD_EXITED) {
+	if (!si->si_code) { // not our child: another mediator started it
+		snprintf(text, sizeof(text), "executor ended%s%s", words[0] ? ": " : "", words);
+	} else if (si->si_code == CLD_EXITED) {
 		snprintf(text, sizeof(text), "executor exited with status %d%s%s", si->si_status,
 			 words[0] ? ": " : "", words);
 	} else {
@@ -180,48 +239,75 @@ static void explain_exit(struct channel *c, const siginfo_t *si)
 	}
 	if (!c->reason)
 		complain("channel %" PRIu64 " of tenant %" PRIu32 ": %s", c->id, c->tenant->id, text);
-	set_reason(c, LINK_E_EXECUTOR_DIED, text);
+	channel_set_reason(c, LINK_E_EXECUTOR_DIED, text);
 }
 
 static void read_link(struct channel *c);
 
-static int on_exit_of_executor(sd_event_source *source, const siginfo_t *si, void *userdata)
+int channel_on_exit(sd_event_source *source, int pidfd, uint32_t events, void *userdata)
 {
 	struct channel *c = userdata;
+	bool was_open, unordered;
+	siginfo_t si = { 0 };
 
-	(void)source;
+	ABOUT_CHANNEL(c);
+	(void)events;
+	sd_event_source_set_enabled(source, SD_EVENT_OFF);
+	if (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | WNOHANG) < 0)
+		si.si_code = 0;
 	output_drain(&c->output);
 	if (c->process.link_fd >= 0)
 		read_link(c); // its own last message explains more than its exit status
-	explain_exit(c, si);
-	tell_end(c);
-	log_debug("channel %" PRIu64 ": executor %d is gone: %s", c->id, (int)c->process.pid, c->text);
+	if (c->state == CHANNEL_REPLACING || replace(c, "it ended")) {
+		channel_start_again(c);
+		return 0;
+	}
+	unordered = c->answered && !c->reason;
+	explain_exit(c, &si);
 	c->state = CHANNEL_GONE;
+	was_open = c->answered;
+	channel_tell_end(c);
+	if (unordered)
+		watch_executor_exit(c, &si);
+	log_debug("channel %" PRIu64 ": executor %d is gone: %s", c->id, (int)c->process.pid, c->text);
+	if (c->vm.is && c->session && was_open)
+		channel_vm_tell_gone(c);
 	mediator_reap(c->mediator);
 	return 0;
+}
+
+void channel_release_process(struct channel *c)
+{
+	output_done(&c->output);
+	c->link_source = sd_event_source_disable_unref(c->link_source);
+	c->exit_source = sd_event_source_disable_unref(c->exit_source);
+	close_fd(&c->process.link_fd);
+	close_fd(&c->process.pidfd);
+	close_fd(&c->process.output_fd);
 }
 
 void channel_free(struct channel *c)
 {
 	struct mediator *m = c->mediator;
-	uint64_t memory = turn_seat_memory(&c->seat);
+	uint64_t memory = turn_seat_memory(&c->seat), kept = share_channel_gone(c),
+		 pinned = turn_seat_pinned(&c->seat);
 
+	event_publish(m, EVENT_CHANNEL_WENT, c->tenant, channel_fields(c), "%s", c->text);
+	park_channel_gone(c);
+	metrics_channel_ended(c);
 	turn_seat_done(&c->seat);
 	c->tenant->n_channels--;
-	tenant_uncharge(c->tenant, memory);
+	tenant_uncharge(c->tenant, memory > kept ? memory - kept : 0, pinned);
 	if (c->session)
 		LIST_REMOVE(c, session_link);
 	LIST_REMOVE(c, link);
-	output_done(&c->output);
-	sd_event_source_disable_unref(c->link_source);
-	sd_event_source_disable_unref(c->exit_source);
+	keep_channel_gone(c);
+	channel_release_process(c);
 	sd_event_source_disable_unref(c->timer);
-	close_fd(&c->process.link_fd);
-	close_fd(&c->process.pidfd);
-	close_fd(&c->process.output_fd);
 	close_fd(&c->channel_fd);
 	close_fd(&c->window_fd);
 	close_fd(&c->doorbell_fd);
+	channel_vm_done(&c->vm);
 	free(c);
 	mediator_reap(m);
 }
@@ -235,10 +321,14 @@ static void executor_ready(struct channel *c, const struct link_ready *ready)
 	log_sanitize(m->backend_name, sizeof(m->backend_name), ready->backend, sizeof(ready->backend));
 	log_sanitize(m->device_name, sizeof(m->device_name), ready->device, sizeof(ready->device));
 	c->state = CHANNEL_SERVING;
+	c->ahead = false;
 	sd_event_source_set_enabled(c->timer, SD_EVENT_OFF);
+	// Nobody else will need what came with ASSIGN.
+	channel_vm_done(&c->vm);
 	log_debug("channel %" PRIu64 ": ready, backend %s, device %s", c->id, m->backend_name,
 		  m->device_name);
 	answer_ok(c);
+	event_publish(m, EVENT_CHANNEL_CAME, c->tenant, channel_fields(c), "an executor serves");
 }
 
 static void executor_ended(struct channel *c, const struct link_ended *ended)
@@ -250,37 +340,79 @@ static void executor_ended(struct channel *c, const struct link_ended *ended)
 		output_drain(&c->output);
 		output_last_words(&c->output, text, sizeof(text));
 	}
+	if (replace(c, text))
+		return;
 	complain("channel %" PRIu64 " of tenant %" PRIu32 ": executor %s: %s", c->id, c->tenant->id,
 		 ended->header.type == LINK_FAILED ? "could not start" : "ended it", text);
 	channel_stop(c, ended->code, text);
+	if (ended->header.type == LINK_ENDED && ended->code == LINK_E_BAD_RECORD)
+		watch_strike(c, STRIKE_STREAM);
 }
 
-static void handle_packet(struct channel *c, const void *packet, size_t len, unsigned n_fds)
+static void broke_protocol(struct channel *c, const char *why)
+{
+	if (replace(c, why))
+		return;
+	complain("channel %" PRIu64 ": executor broke the protocol: %s", c->id, why);
+	channel_set_reason(c, LINK_E_EXECUTOR_DIED, "the executor broke the protocol");
+	channel_kill(c);
+	watch_strike(c, STRIKE_SANDBOX);
+}
+
+// It waits for each answer before it asks again, so there is room for this one, or it is no executor of ours.
+static void executor_shares(struct channel *c, const void *packet, int fd)
+{
+	struct link_shared answer;
+	int back;
+	int r;
+
+	share_handle(c, packet, fd, &answer, &back);
+	r = seqpacket_send(c->process.link_fd, &answer, sizeof(answer), &back, back >= 0, MSG_DONTWAIT);
+	share_keep(c);
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		broke_protocol(c, "it does not read its answers");
+}
+
+// fds: n_fds of them, taken over.
+static void handle_packet(struct channel *c, const void *packet, size_t len, int *fds, unsigned n_fds)
 {
 	enum phase phase = c->state == CHANNEL_STARTING ? PHASE_STARTING : PHASE_SERVING;
 	const struct link_header *h = packet;
 	const char *why;
 
+	c->mediator->metrics.messages[METRICS_FROM_EXECUTOR]++;
 	if (check_packet(phase, packet, len, n_fds, &why) != 0) {
-		complain("channel %" PRIu64 ": executor broke the protocol: %s", c->id, why);
-		set_reason(c, LINK_E_EXECUTOR_DIED, "the executor broke the protocol");
-		channel_kill(c);
+		for (unsigned i = 0; i < n_fds; i++)
+			close_fd(&fds[i]);
+		broke_protocol(c, why);
 		return;
 	}
-	if (h->type == LINK_READY)
-		executor_ready(c, packet);
-	else
-		executor_ended(c, packet);
+	switch (h->type) {
+	case LINK_READY: executor_ready(c, packet); break;
+	case LINK_SHARE:
+	case LINK_TAKE:
+	case LINK_DROP: executor_shares(c, packet, n_fds ? fds[0] : -1); break;
+	default: executor_ended(c, packet); break;
+	}
+}
+
+// The last mediator had this packet and did what it says, but was not there any more to take it off the link.
+static bool is_done_already(const struct channel *c, const struct link_header *h, int n)
+{
+	return c->redo && n == (int)sizeof(struct link_ready) && h->type == LINK_READY &&
+	       c->state == CHANNEL_SERVING;
 }
 
 // It is about to exit, and its exit says why. If it does not, it is ended.
 static void executor_hung_up(struct channel *c)
 {
-	c->link_source = sd_event_source_disable_unref(c->link_source);
-	close_fd(&c->process.link_fd);
+	if (replace(c, "it closed its link"))
+		return;
+	channel_close_link(c);
 	c->state = CHANNEL_STOPPING;
 	turn_seat_stop(&c->seat);
-	if (set_timer(c, c->mediator->settings->executor_stop) < 0)
+	keep_channel(c);
+	if (channel_set_timer(c, c->mediator->settings->executor_stop) < 0)
 		channel_kill(c);
 }
 
@@ -298,165 +430,34 @@ static void read_link(struct channel *c)
 
 		if (c->process.link_fd < 0 || (c->state != CHANNEL_STARTING && c->state != CHANNEL_SERVING))
 			return;
-		n = seqpacket_recv(c->process.link_fd, &packet, sizeof(packet), fds, &n_fds, MSG_DONTWAIT);
+		n = seqpacket_recv(c->process.link_fd, &packet, sizeof(packet), fds, &n_fds,
+				   MSG_DONTWAIT | MSG_PEEK);
 		if (n == -EAGAIN)
 			return;
 		if (n <= 0) { // closed, or a packet that cannot be one of ours
-			if (n < 0)
-				channel_kill(c);
-			else
+			if (n == 0)
 				executor_hung_up(c);
+			else if (!replace(c, "its link is broken"))
+				channel_kill(c);
 			return;
 		}
-		for (unsigned k = 0; k < n_fds; k++)
-			close(fds[k]);
-		handle_packet(c, &packet, (size_t)n, n_fds);
+		if (is_done_already(c, &packet.header, n))
+			n_fds = 0;
+		else
+			handle_packet(c, &packet, (size_t)n, fds, n_fds);
+		c->redo = false;
+		// Only now: if we die before, the next mediator finds it.
+		if (c->process.link_fd >= 0)
+			recv(c->process.link_fd, NULL, 0, MSG_DONTWAIT | MSG_TRUNC);
 	}
 }
 
-static int on_link(sd_event_source *source, int fd, uint32_t events, void *userdata)
+int channel_on_link(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	(void)source;
 	(void)fd;
 	(void)events;
+	ABOUT_CHANNEL(userdata);
 	read_link(userdata);
-	return 0;
-}
-
-// ---- the beginning ----
-
-static int send_assign(struct channel *c)
-{
-	struct link_assign m = {
-		.header = { LINK_MAGIC, LINK_ASSIGN, 6, sizeof(m), 0 },
-		.channel_id = c->id,
-		.tenant_id = c->tenant->id,
-		.device = (uint32_t)c->mediator->settings->gpu_device,
-		.geometry = c->geometry,
-		.spin_ns = c->mediator->settings->executor_spin,
-	};
-	int fds[6] = { c->channel_fd,	c->window_fd,	 c->doorbell_fd,
-		       c->seat.page_fd, c->seat.kick_fd, c->tenant->page_fd };
-	int r = seqpacket_send(c->process.link_fd, &m, sizeof(m), fds, 6, MSG_DONTWAIT);
-
-	close_fd(&c->seat.page_fd);
-	// It may be dead already; its exit says why, and that is reported like any other.
-	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
-}
-
-static int watch(struct channel *c)
-{
-	sd_event *event = c->mediator->event;
-	char name[64];
-	int r;
-
-	snprintf(name, sizeof(name), "executor %d of channel %" PRIu64, (int)c->process.pid, c->id);
-	r = sd_event_add_child_pidfd(event, &c->exit_source, c->process.pidfd, WEXITED, on_exit_of_executor,
-				     c);
-	if (r < 0)
-		return r;
-	r = output_init(&c->output, event, take_fd(&c->process.output_fd), name,
-			(unsigned)c->mediator->settings->log_output_lines);
-	if (r < 0)
-		return r;
-	r = sd_event_add_io(event, &c->link_source, c->process.link_fd, EPOLLIN, on_link, c);
-	if (r < 0)
-		return r;
-	return set_timer(c, c->mediator->settings->executor_start);
-}
-
-static int start_executor(struct channel *c)
-{
-	const struct mediator *m = c->mediator;
-	const struct settings *s = m->settings;
-	const char *argv[12] = {
-		m->executor, "--backend", m->backend, "--link-fd", "3", "--log", s->log_level
-	};
-	unsigned n = 7;
-
-	if (s->paths_module_directory[0]) {
-		argv[n++] = "--modules";
-		argv[n++] = s->paths_module_directory;
-	}
-	if (strcmp(s->executor_sandbox, "log") == 0)
-		argv[n++] = "--sandbox-log";
-	else if (strcmp(s->executor_sandbox, "off") == 0)
-		argv[n++] = "--no-sandbox";
-	return spawn_executor(argv, strcmp(m->backend, "cpu") == 0 ? SPAWN_USUAL : SPAWN_COMPACT,
-			      &c->process);
-}
-
-static int prepare(struct channel *c)
-{
-	int r;
-
-	memory_geometry(c->mediator->settings->gpu_window_offset, &c->geometry);
-	r = memory_make_channel(&c->geometry, &c->channel_fd, &c->window_fd);
-	if (r < 0)
-		return r;
-	c->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (c->doorbell_fd < 0)
-		return -errno;
-	r = turn_seat_init(&c->seat, &c->tenant->account, c->doorbell_fd, &seat_ops);
-	if (r < 0)
-		return r;
-	return start_executor(c);
-}
-
-static int refuse(struct channel *c, int r, char *error)
-{
-	bool limit = r == -EMFILE || r == -ENFILE || r == -ENOSPC || r == -ENOMEM || r == -EAGAIN;
-
-	snprintf(error, LINK_TEXT_BYTES, "the mediator could not start a channel: %s%s", strerror(-r),
-		 r == -EMFILE ? " (RLIMIT_NOFILE)" : "");
-	complain("tenant %" PRIu32 ": %s", c->tenant->id, error);
-	channel_free(c);
-	return limit ? LINK_E_LIMIT : LINK_E_INTERNAL;
-}
-
-int channel_open(struct session *s, uint32_t cookie, char *error)
-{
-	struct mediator *m = session_mediator(s);
-	struct tenant *t = session_tenant(s);
-	struct channel *c;
-	int r;
-
-	if (t->n_channels >= m->settings->limits_channels) {
-		snprintf(error, LINK_TEXT_BYTES, "tenant '%s' has %u channels already (limits.channels)",
-			 t->name, t->n_channels);
-		return LINK_E_LIMIT;
-	}
-	c = calloc(1, sizeof(*c));
-	if (!c) {
-		snprintf(error, LINK_TEXT_BYTES, "the mediator is out of memory");
-		return LINK_E_INTERNAL;
-	}
-	c->mediator = m;
-	c->tenant = t;
-	c->session = s;
-	c->cookie = cookie;
-	c->id = ++m->next_channel_id;
-	c->channel_fd = c->window_fd = c->doorbell_fd = -1;
-	c->process.link_fd = c->process.pidfd = c->process.output_fd = -1;
-	LIST_INSERT_HEAD(&m->channels, c, link);
-	session_add_channel(s, c);
-	t->n_channels++;
-	t->used = true;
-	r = prepare(c);
-	if (r < 0)
-		return refuse(c, r, error);
-	r = watch(c);
-	if (r >= 0)
-		r = send_assign(c);
-	if (r < 0) {
-		// Without a watch nobody would notice its end: it is ended and collected here.
-		syscall(SYS_pidfd_send_signal, c->process.pidfd, SIGKILL, NULL, 0);
-		c->exit_source = sd_event_source_disable_unref(c->exit_source);
-		while (waitpid(c->process.pid, NULL, 0) < 0 && errno == EINTR)
-			;
-		return refuse(c, r, error);
-	}
-	log_debug("channel %" PRIu64 " of tenant %" PRIu32 ": executor %d", c->id, t->id,
-		  (int)c->process.pid);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ static void refuse_one(struct listener *l)
 
 	close_fd(&m->spare_fd);
 	fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	metrics_refused_link(m, LINK_E_LIMIT);
 	if (fd >= 0)
 		session_refuse(fd, LINK_E_LIMIT, "the mediator is out of file descriptors (RLIMIT_NOFILE)");
 	m->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -111,6 +113,23 @@ int listener_take(struct listener *l, struct mediator *m, int fd)
 	if (r < 0)
 		listener_done(l);
 	return r;
+}
+
+int listener_adopt(struct listener *l, struct mediator *m, struct tenant *t, int fd, const char *path)
+{
+	*l = (struct listener){ .mediator = m, .tenant = t, .fd = fd };
+	snprintf(l->path, sizeof(l->path), "%s", path);
+	return start(l);
+}
+
+int listener_give(const struct listener *l, uid_t user, gid_t group)
+{
+	if (user == (uid_t)-1 && group == (gid_t)-1)
+		return 0;
+	// The mode after the owner: nobody but them gets the rights meanwhile.
+	if (chown(l->path, user, group) < 0 || chmod(l->path, group == (gid_t)-1 ? 0600 : 0660) < 0)
+		return -errno;
+	return 0;
 }
 
 void listener_done(struct listener *l)

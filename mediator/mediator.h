@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The daemon's one object and who belongs to whom:
 //
-//   mediator ── tenants ── channels ── executor process, seat in the turns
+//   mediator ── pools ── (tenants)
+//      ├── tenants ── channels ── executor process, seat in the turns
 //      │           └────── sessions (connections; a session owns its channels and the tenants it made)
+//      ├── sensor (reads the device for those who ask)
+//      ├── executors started ahead, which have no tenant yet
+//      ├── keeper (a process that holds what the next mediator is to adopt)
 //      └── listener of the main socket; each made tenant has one of its own
 //
 // Everything runs in one sd-event loop. Sessions, channels and tenants never free themselves inside a
@@ -15,9 +19,22 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
+#include "mediator/adopt/custody.h"
+#include "mediator/api/api.h"
+#include "mediator/control/control.h"
+#include "mediator/device/sensor.h"
+#include "mediator/inventory/drain.h"
+#include "mediator/inventory/inventory.h"
+#include "mediator/event/event.h"
 #include "mediator/listener.h"
+#include "mediator/metrics/metrics.h"
+#include "mediator/park/park.h"
+#include "mediator/pool.h"
+#include "mediator/record/record.h"
 #include "mediator/settings.h"
 #include "mediator/turn/turn.h"
+#include "mediator/warm/pool.h"
+#include "mediator/watch/watch.h"
 
 struct session;
 struct channel;
@@ -27,12 +44,40 @@ RB_HEAD(tenant_tree, tenant);
 LIST_HEAD(session_list, session);
 LIST_HEAD(channel_list, channel);
 
+// What the next mediator gets; see mediator/adopt/keep.h.
+struct keeping {
+	struct custody custody;
+	char program[4096]; // the keeper's; empty: there is none
+	sd_event_source *link_source, *timer;
+	uint64_t next_session_id, next_share_id, next_pool_id;
+	uint64_t started_ns; // the keeper
+	bool adopting;	     // records are being turned into objects: nothing is put
+};
+
 struct mediator {
 	sd_event *event;
+	struct keeping keeping;
 	const struct settings *settings;
 	const char *backend; // as decided, never "auto"
 	char executor[4096]; // absolute path
 	struct turns turns;
+	struct pool_list pools;
+	unsigned n_pools;
+	struct control control;
+	struct control_later_list laters; // answers to operators that are awaited
+	struct api api;
+	struct events events;
+	struct sensor sensor;
+	struct warm_pool warm;
+	struct park park;
+	struct watch watch;
+	struct record record;
+	struct inventory inventory;
+	struct drain drain;
+	struct metrics metrics;
+	sd_event_source *device_tick; // runs while somebody asks about the device
+	uint64_t device_asked_ns;
+	sd_event_source *history_tick; // runs while there are channels
 	struct listener listener;
 	int spare_fd; // given up for a moment when there are no others; see listener.c
 

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "common/limits.h"
@@ -86,4 +89,18 @@ int memory_make_channel(const struct link_geometry *g, int *ret_channel_fd, int 
 	*ret_channel_fd = take_fd(&channel);
 	*ret_window_fd = take_fd(&window);
 	return 0;
+}
+
+uint64_t memory_available(void)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	uint64_t kib = UINT64_MAX / 1024;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kib * 1024;
 }

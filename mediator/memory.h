@@ -19,4 +19,7 @@ void memory_geometry(uint64_t window_offset, struct link_geometry *ret);
 // The channel's two memfds, header of the channel written.
 int memory_make_channel(const struct link_geometry *g, int *ret_channel_fd, int *ret_window_fd);
 
+// Bytes that the system could give to new processes; as good as no end: it does not tell.
+uint64_t memory_available(void);
+
 #endif

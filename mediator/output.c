@@ -13,6 +13,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "mediator/about.h"
 
 #define READ_BYTES	 4096
 #define READ_INTERVAL_US 100000
@@ -44,6 +45,7 @@ static void end_line(struct output *o)
 
 	if (o->line_length && may_log(o)) {
 		log_sanitize(clean, sizeof(clean), o->line, o->line_length);
+		ABOUT_CHANNEL(o->channel);
 		log_info("%s says: %s", o->name, clean);
 	}
 	o->line_length = 0;
@@ -115,6 +117,14 @@ void output_done(struct output *o)
 	o->source = sd_event_source_disable_unref(o->source);
 	close_fd(&o->fd);
 	o->name[0] = 0;
+}
+
+int output_take(struct output *o)
+{
+	int fd = take_fd(&o->fd);
+
+	output_done(o);
+	return fd;
 }
 
 void output_drain(struct output *o)

@@ -9,7 +9,10 @@
 
 #include "common/limits.h"
 
+struct channel;
+
 struct output {
+	const struct channel *channel; // whose executor writes it; NULL: nobody's
 	int fd;
 	sd_event_source *source;
 	char name[64]; // what the lines are about
@@ -30,6 +33,9 @@ struct output {
 int output_init(struct output *o, sd_event *event, int fd, const char *name, unsigned line_limit);
 // Accepts one that is all zero.
 void output_done(struct output *o);
+
+// As output_done, but the fd is the caller's now.
+int output_take(struct output *o);
 
 // Reads what is there now (bounded): before the last words are used.
 void output_drain(struct output *o);

@@ -47,7 +47,8 @@ static const struct setting table[] = {
 #undef SIZE
 #undef TIME
 
-#define N_SETTINGS (sizeof(table) / sizeof(table[0]))
+#define N_SETTINGS SETTINGS
+_Static_assert(sizeof(table) / sizeof(table[0]) == SETTINGS, "one each");
 
 static const struct unit *units_of(enum kind kind)
 {
@@ -134,15 +135,23 @@ int settings_set(struct settings *s, const char *section, const char *key, const
 		 size_t error_bytes)
 {
 	const struct setting *t = find(section, key);
+	int r;
 
 	if (!t) {
+		r = settings_set_named(s, section, key, value, error, error_bytes);
+		if (r != -ENOENT)
+			return r;
 		snprintf(error, error_bytes, "unknown setting '%.60s.%.60s' (--help-settings lists them)",
 			 section, key);
 		return -EINVAL;
 	}
 	if (t->kind == KIND_TEXT || t->kind == KIND_CHOICE)
-		return set_text(s, t, value, error, error_bytes);
-	return set_number(s, t, value, error, error_bytes);
+		r = set_text(s, t, value, error, error_bytes);
+	else
+		r = set_number(s, t, value, error, error_bytes);
+	if (r == 0)
+		s->source[t - table] = s->from;
+	return r;
 }
 
 int settings_set_word(struct settings *s, const char *word, char *error, size_t error_bytes)
@@ -184,6 +193,8 @@ static int read_one(void *user, const char *section, const char *name, const cha
 	if (settings_set(r->settings, section, name, value ? value : "", r->error, sizeof(r->error)) < 0)
 		return 0;
 	t = find(section, name);
+	if (!t) // of a named section
+		return 1;
 	if (r->seen[t - table]) {
 		snprintf(r->error, sizeof(r->error), "%s.%s is set twice", section, name);
 		return 0;
@@ -214,7 +225,9 @@ int settings_read_file(struct settings *s, const char *path, char *error, size_t
 		return -saved;
 	}
 	r.file = f;
+	s->from = SETTINGS_FILE;
 	line = ini_parse_stream(next_line, &r, read_one, &r);
+	s->from = SETTINGS_COMMAND_LINE;
 	fclose(f);
 	if (!line)
 		return 0;
@@ -244,12 +257,35 @@ int settings_check(const struct settings *s, char *error, size_t error_bytes)
 		snprintf(error, error_bytes, "paths.socket must be an absolute path of at most 107 bytes");
 		return -EINVAL;
 	}
-	return 0;
+	if (s->control_socket[0] && strcmp(s->control_socket, "none") != 0 &&
+	    (s->control_socket[0] != '/' || strlen(s->control_socket) > 107)) {
+		snprintf(error, error_bytes,
+			 "control.socket must be 'none' or an absolute path of at most 107 bytes");
+		return -EINVAL;
+	}
+	if (s->api_socket[0] && strcmp(s->api_socket, "none") != 0 &&
+	    (s->api_socket[0] != '/' || strlen(s->api_socket) > 107)) {
+		snprintf(error, error_bytes,
+			 "api.socket must be 'none' or an absolute path of at most 107 bytes");
+		return -EINVAL;
+	}
+	if (s->api_listen[0] && (!s->api_certificate[0] || !s->api_key[0] || !s->api_tokens[0])) {
+		snprintf(error, error_bytes,
+			 "api.listen needs api.certificate, api.key and api.tokens: nothing is served in the "
+			 "clear");
+		return -EINVAL;
+	}
+	if (s->store_path[0] && s->store_path[0] != '/') {
+		snprintf(error, error_bytes, "store.path must be an absolute path");
+		return -EINVAL;
+	}
+	return settings_check_named(s, error, error_bytes);
 }
 
 void settings_init(struct settings *s)
 {
 	memset(s, 0, sizeof(*s));
+	s->from = SETTINGS_COMMAND_LINE;
 	for (size_t i = 0; i < N_SETTINGS; i++) {
 		const struct setting *t = &table[i];
 		char *place = (char *)s + t->offset;
@@ -259,6 +295,38 @@ void settings_init(struct settings *s)
 		else
 			memcpy(place, &t->number, sizeof(t->number));
 	}
+}
+
+void settings_view(const struct settings *s, enum setting_index i, struct setting_view *ret)
+{
+	const struct setting *t = &table[i];
+	const char *place = (const char *)s + t->offset;
+
+	*ret = (struct setting_view){
+		.section = t->section,
+		.key = t->key,
+		.help = t->help,
+		.source = s->source[i],
+		.default_text = t->text,
+		.default_number = t->number,
+	};
+	if (t->text) {
+		ret->text = place;
+		return;
+	}
+	memcpy(&ret->number, place, sizeof(ret->number));
+	print_number(ret->shown, sizeof(ret->shown), t, ret->number);
+}
+
+const char *settings_source_name(enum settings_source source)
+{
+	static const char *const names[] = {
+		[SETTINGS_DEFAULT] = "default",
+		[SETTINGS_FILE] = "file",
+		[SETTINGS_COMMAND_LINE] = "command line",
+	};
+
+	return names[source];
 }
 
 static void print_wrapped(FILE *out, const char *text, int indent, int width)
@@ -281,6 +349,13 @@ static void print_wrapped(FILE *out, const char *text, int indent, int width)
 			text++;
 	}
 	fputc('\n', out);
+}
+
+static int help_width;
+
+static void print_policy_help(FILE *out, const char *help)
+{
+	print_wrapped(out, help, 6, help_width);
 }
 
 void settings_print_help(FILE *out, int width)
@@ -306,4 +381,9 @@ void settings_print_help(FILE *out, int width)
 		}
 		print_wrapped(out, t->help, 6, width);
 	}
+	help_width = width;
+	fprintf(out, "\n[pool NAME]\n");
+	policy_print_help(out, POLICY_FOR_POOL, print_policy_help);
+	fprintf(out, "\n[profile NAME]\n");
+	policy_print_help(out, POLICY_FOR_TENANT, print_policy_help);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// fork and exec of an executor; see the header. Runs in the mediator's loop; between fork and exec only
-// async-signal-safe calls.
+// fork and exec of executors and the sensor; see the header. Runs in the mediator's loop; between fork and
+// exec only async-signal-safe calls.
 #include "mediator/spawn.h"
 
 #include <errno.h>
@@ -22,6 +22,11 @@
 
 #define LINK_FD 3
 
+enum spawn_layout spawn_layout_for(const char *backend)
+{
+	return strcmp(backend, "cpu") == 0 ? SPAWN_USUAL : SPAWN_COMPACT;
+}
+
 static struct rlimit files_at_start;
 static bool files_known;
 
@@ -35,10 +40,16 @@ void spawn_init(void)
 	files_known = getrlimit(RLIMIT_NOFILE, &files_at_start) == 0;
 }
 
+void spawn_restore_limits(void)
+{
+	if (files_known)
+		setrlimit(RLIMIT_NOFILE, &files_at_start);
+}
+
 static void child_fail(const char *what)
 {
 	const char *why = strerrordesc_np(errno);
-	const char *const parts[] = { "cannot start the executor: ", what, ": ", why ? why : "?", "\n" };
+	const char *const parts[] = { "cannot start the program: ", what, ": ", why ? why : "?", "\n" };
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		(void)!write(STDERR_FILENO, parts[i], strlen(parts[i]));
@@ -76,22 +87,21 @@ static void run_child(const char *const *argv, enum spawn_layout layout, pid_t p
 		child_fail("file descriptors");
 	reset_signals();
 	setpgid(0, 0);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+	if (!(layout & SPAWN_OUTLIVES_US) && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		child_fail("PR_SET_PDEATHSIG");
-	if (getppid() != parent) // it died before it could be watched
+	if (!(layout & SPAWN_OUTLIVES_US) && getppid() != parent) // it died before it could be watched
 		_exit(127);
-	if (layout == SPAWN_COMPACT) {
+	if ((layout & ~SPAWN_OUTLIVES_US) == SPAWN_COMPACT) {
 		persona = personality(0xffffffff);
 		if (persona < 0 || personality((unsigned long)persona | ADDR_COMPAT_LAYOUT) < 0)
 			child_fail("personality");
 	}
-	if (files_known)
-		setrlimit(RLIMIT_NOFILE, &files_at_start);
+	spawn_restore_limits();
 	execv(argv[0], (char *const *)argv);
 	child_fail(argv[0]);
 }
 
-int spawn_executor(const char *const *argv, enum spawn_layout layout, struct spawned *ret)
+int spawn_program(const char *const *argv, enum spawn_layout layout, struct spawned *ret)
 {
 	cleanup_fd int null_fd = -1, pidfd = -1;
 	cleanup_fd int pipe_r = -1, pipe_w = -1, link_ours = -1, link_theirs = -1;

@@ -33,12 +33,12 @@ class Field:
         base = m.group(1) if m else self.text
         self.array = int(m.group(2)) if m else None
         self.rule, self.arg = None, None
-        m = re.fullmatch(r"(enum|flags|handle|new|slot|range)\((.*)\)", base)
+        m = re.fullmatch(r"(enum|flags|handle|maybe|new|slot|range)\((.*)\)", base)
         if m:
             self.rule, self.arg = m.group(1), m.group(2)
         elif base in ("stream", "reserved"):
             self.rule = base
-        wide = self.rule in ("handle", "new", "stream")
+        wide = self.rule in ("handle", "maybe", "new", "stream")
         base = "u64" if wide else "u32" if self.rule else base
         if base not in SCALARS:
             fail(f"{owner}.{name}: unknown type {text}")
@@ -289,7 +289,8 @@ def check_one(t, r):
         if f.rule == "new":
             out.append(f"\t*result = handle_check_new(x, HANDLE_{f.kind.upper()}, r.{f.name});\n")
         else:
-            optional = f"r.{f.name} != STREAM_LEGACY && " if f.rule == "stream" else ""
+            nothing = {"stream": "STREAM_LEGACY", "maybe": "0"}.get(f.rule)
+            optional = f"r.{f.name} != {nothing} && " if nothing else ""
             out.append(f"\t*{f.name} = NULL;\n"
                        f"\tif ({optional}!(*{f.name} = handle_get(x, HANDLE_{f.kind.upper()}, r.{f.name})))\n"
                        "\t\t*result = CUDA_ERROR_INVALID_HANDLE;\n")

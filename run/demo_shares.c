@@ -5,6 +5,7 @@
 // A tenant counts as in demand if it was for this part of the interval: its programs start and end inside
 // one.
 #define NEARLY_ALL 0.95
+#define LEAST_NS   1000000000ull // of one time without a gap
 
 static bool all_in_demand(const struct demo_sample *from, const struct demo_sample *to)
 {
@@ -17,14 +18,24 @@ static bool all_in_demand(const struct demo_sample *from, const struct demo_samp
 	return true;
 }
 
+static void count(struct demo_shares *s, const struct demo_sample *from, const struct demo_sample *to)
+{
+	s->common_ns += to->now_ns - from->now_ns;
+	for (unsigned i = 0; i < DEMO_TENANTS; i++)
+		s->common_gpu_ns[i] += to->tenant[i].contended_gpu_ns - from->tenant[i].contended_gpu_ns;
+}
+
 void demo_shares_add(struct demo_shares *s, const struct demo_sample *sample)
 {
-	if (s->started && sample->now_ns > s->last.now_ns && all_in_demand(&s->last, sample)) {
-		s->common_ns += sample->now_ns - s->last.now_ns;
-		for (unsigned i = 0; i < DEMO_TENANTS; i++)
-			s->common_gpu_ns[i] +=
-			    sample->tenant[i].contended_gpu_ns - s->last.tenant[i].contended_gpu_ns;
-	}
+	bool counted = s->gapless_ns >= LEAST_NS;
+
+	if (s->started && sample->now_ns <= s->last.now_ns)
+		return;
+	if (!s->started || !all_in_demand(&s->last, sample))
+		s->since = *sample;
+	s->gapless_ns = sample->now_ns - s->since.now_ns;
+	if (s->gapless_ns >= LEAST_NS)
+		count(s, counted ? &s->last : &s->since, sample);
 	s->last = *sample;
 	s->started = true;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the demo judges: each tenant's part of the GPU time over the moments in which all of them wanted it.
+// What the demo judges: each tenant's part of the GPU time over the times in which all of them wanted it.
 // Pure.
 #ifndef VGPU_RUN_DEMO_SHARES_H
 #define VGPU_RUN_DEMO_SHARES_H
@@ -21,12 +21,14 @@ struct demo_shares {
 	uint32_t weight[DEMO_TENANTS];
 	bool started;
 	struct demo_sample last;
+	uint64_t gapless_ns;		      // up to the last sample, all were in demand for so long
+	struct demo_sample since;	      // where that began
 	uint64_t common_ns;		      // time in which all were in demand
 	uint64_t common_gpu_ns[DEMO_TENANTS]; // what each got of it
 };
 
-// Takes the next sample. The time since the last one counts if every tenant was in demand for (nearly) all of
-// it.
+// Takes the next sample. Times in which every tenant was in demand (nearly) always count when they are a
+// second long: at their beginning what somebody who was away owes or is owed is still being settled.
 void demo_shares_add(struct demo_shares *s, const struct demo_sample *sample);
 
 // 0..1. achieved: 0 for all while nothing is known.

@@ -53,20 +53,44 @@ int host_demo_program(char *ret, size_t n)
 	return beside_find(places, ret, n);
 }
 
-int host_library_directory(char *ret, size_t n)
+// The path that beside_find gives is resolved, so the file's name may be another; the directory has it too.
+static int find_directory(const char *const *places, char *ret, size_t n)
 {
-	static const char *const places[] = { "../guest/libcuda/libcuda.so.1",
-					      "../" VGPU_LIBDIR "/vgpu/libcuda.so.1",
-					      "../lib/vgpu/libcuda.so.1", "../" VGPU_LIBDIR "/libcuda.so.1",
-					      NULL };
-	char *slash;
 	int r = beside_find(places, ret, n);
 
 	if (r < 0)
 		return r;
-	// The path is resolved, so the name may be another than libcuda.so.1; the directory has that too.
-	slash = strrchr(ret, '/');
-	*slash = 0;
+	*strrchr(ret, '/') = 0;
+	return 0;
+}
+
+int host_tool_path(char *ret, size_t n)
+{
+	static const char *const smi[] = { "../guest/smi/nvidia-smi",
+					   "../" VGPU_LIBDIR "/vgpu/bin/nvidia-smi",
+					   "../lib/vgpu/bin/nvidia-smi", NULL };
+
+	return find_directory(smi, ret, n);
+}
+
+int host_library_path(char *ret, size_t n)
+{
+	static const char *const cuda[] = { "../guest/libcuda/libcuda.so.1",
+					    "../" VGPU_LIBDIR "/vgpu/libcuda.so.1",
+					    "../lib/vgpu/libcuda.so.1", "../" VGPU_LIBDIR "/libcuda.so.1",
+					    NULL };
+	static const char *const nvml[] = { "../guest/libnvml/libnvidia-ml.so.1", NULL };
+	char other[4096];
+	size_t used;
+	int r = find_directory(cuda, ret, n);
+
+	// Installed, they lie side by side; a build folder has one directory for each.
+	if (r < 0 || find_directory(nvml, other, sizeof(other)) < 0)
+		return r;
+	used = strlen(ret);
+	if (used + 1 + strlen(other) >= n)
+		return -ENAMETOOLONG;
+	snprintf(ret + used, n - used, ":%s", other);
 	return 0;
 }
 
@@ -132,6 +156,10 @@ static int spawn_mediator(struct host *h, const struct host_options *o, int list
 	argv[n++] = "log.level=warning";
 	argv[n++] = "--set";
 	argv[n++] = "paths.at_end=remove";
+	argv[n++] = "--set";
+	argv[n++] = "executor.warm=0"; // there is one program, and it comes now
+	argv[n++] = "--set";
+	argv[n++] = "adopt.wait=0s"; // nobody would come after it
 	if (find_executor(executor, sizeof(executor)) == 0) {
 		argv[n++] = "--executor";
 		argv[n++] = executor;

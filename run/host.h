@@ -34,8 +34,11 @@ int host_open(struct host *h, const struct host_options *o);
 // Ends a private mediator (and with it all tenants) and removes its directory.
 void host_close(struct host *h);
 
-// Absolute path of the directory that holds our libcuda.so.1; of the demo's program. 0 or -errno.
-int host_library_directory(char *ret, size_t n);
+// For LD_LIBRARY_PATH: the directories, absolute, of our libcuda.so.1 and libnvidia-ml.so.1. 0 or -errno.
+int host_library_path(char *ret, size_t n);
+// For PATH: the directory of our nvidia-smi. 0 or -errno.
+int host_tool_path(char *ret, size_t n);
+// Absolute path of the demo's program. 0 or -errno.
 int host_demo_program(char *ret, size_t n);
 
 #endif

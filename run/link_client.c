@@ -10,6 +10,7 @@
 #include <sys/time.h>
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/seqpacket.h"
 
 #define MAX_ROWS 65536
@@ -34,12 +35,16 @@ static int receive(struct link_client *c, union answer *a)
 {
 	int fds[SEQPACKET_MAX_FDS];
 	unsigned n_fds;
-	int n = seqpacket_recv(c->fd, a, sizeof(*a), fds, &n_fds, 0);
+	int n;
 
-	for (unsigned i = 0; i < n_fds; i++)
-		close_fd(&fds[i]);
+	// A mediator that took the place of another may answer something earlier once more.
+	do {
+		n = seqpacket_recv(c->fd, a, sizeof(*a), fds, &n_fds, 0);
+		for (unsigned i = 0; i < n_fds; i++)
+			close_fd(&fds[i]);
+	} while (n >= (int)sizeof(a->header) && a->header.cookie && a->header.cookie < c->cookie);
 	if (n == 0)
-		return fail(c, -EPROTO, "the mediator closed the connection");
+		return fail(c, -ECONNABORTED, "the mediator closed the connection");
 	if (n == -EAGAIN)
 		return fail(c, -EPROTO, "the mediator does not answer");
 	if (n < 0)
@@ -79,7 +84,7 @@ static int send_packet(struct link_client *c, const void *packet, size_t bytes)
 	return 0;
 }
 
-int link_client_open(struct link_client *c, const char *path)
+static int greet(struct link_client *c, const char *path)
 {
 	struct timeval wait = { .tv_sec = LINK_CLIENT_WAIT_S };
 	struct link_hello hello;
@@ -87,7 +92,7 @@ int link_client_open(struct link_client *c, const char *path)
 	int r;
 
 	*c = (struct link_client){ .fd = -1 };
-	r = seqpacket_connect(path);
+	r = seqpacket_connect_within(path, LINK_CLIENT_WAIT_S * NSEC_PER_SEC);
 	if (r < 0)
 		return fail(c, r, strerror(-r));
 	c->fd = r;
@@ -101,16 +106,42 @@ int link_client_open(struct link_client *c, const char *path)
 	r = send_packet(c, &hello, sizeof(hello));
 	if (r == 0)
 		r = expect(c, &a, LINK_HELLO_OK, sizeof(a.hello));
-	if (r < 0) {
-		link_client_close(c);
-		return -EPROTO;
-	}
-	return 0;
+	if (r == 0)
+		return 0;
+	link_client_close(c);
+	return r == -ECONNABORTED ? r : -EPROTO;
+}
+
+int link_client_open(struct link_client *c, const char *path)
+{
+	int r = greet(c, path);
+
+	// A mediator that is killed just then takes a connection with it that the next one knows nothing of.
+	for (unsigned i = 1; i < LINK_GREETINGS && r == -ECONNABORTED; i++)
+		r = greet(c, path);
+	return r == -ECONNABORTED ? -EPROTO : r;
 }
 
 void link_client_close(struct link_client *c)
 {
 	close_fd(&c->fd);
+}
+
+static int ask_for_tenant(struct link_client *c, const void *request, uint32_t bytes, uint32_t *ret_id,
+			  char ret_path[static 108])
+{
+	union answer a;
+	int r = send_packet(c, request, bytes);
+
+	if (r == 0)
+		r = expect(c, &a, LINK_TENANT_OK, sizeof(a.tenant));
+	if (r < 0)
+		return r;
+	if (!memchr(a.tenant.path, 0, sizeof(a.tenant.path)))
+		return fail(c, -EPROTO, "the mediator's answer is malformed");
+	*ret_id = a.tenant.tenant_id;
+	memcpy(ret_path, a.tenant.path, sizeof(a.tenant.path));
+	return 0;
 }
 
 int link_client_make_tenant(struct link_client *c, const char *name, uint32_t weight, uint64_t memory,
@@ -121,20 +152,24 @@ int link_client_make_tenant(struct link_client *c, const char *name, uint32_t we
 		.weight = weight,
 		.memory_quota = memory,
 	};
-	union answer a;
-	int r;
 
 	snprintf(create.name, sizeof(create.name), "%s", name);
-	r = send_packet(c, &create, sizeof(create));
-	if (r == 0)
-		r = expect(c, &a, LINK_TENANT_OK, sizeof(a.tenant));
-	if (r < 0)
-		return r;
-	if (!memchr(a.tenant.path, 0, sizeof(a.tenant.path)))
-		return fail(c, -EPROTO, "the mediator's answer is malformed");
-	*ret_id = a.tenant.tenant_id;
-	memcpy(ret_path, a.tenant.path, sizeof(a.tenant.path));
-	return 0;
+	return ask_for_tenant(c, &create, sizeof(create), ret_id, ret_path);
+}
+
+int link_client_make_tenant_as(struct link_client *c, const char *name, const char *profile, const char *pool,
+			       uint32_t weight, uint64_t memory, uint32_t *ret_id, char ret_path[static 108])
+{
+	struct link_tenant_create_as create = {
+		.header = header(c, LINK_TENANT_CREATE_AS, sizeof(create)),
+		.weight = weight,
+		.memory_quota = memory,
+	};
+
+	snprintf(create.name, sizeof(create.name), "%s", name);
+	snprintf(create.profile, sizeof(create.profile), "%s", profile ? profile : "");
+	snprintf(create.pool, sizeof(create.pool), "%s", pool ? pool : "");
+	return ask_for_tenant(c, &create, sizeof(create), ret_id, ret_path);
 }
 
 static int add_row(struct link_report *r, const struct link_status_row *row)

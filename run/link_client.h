@@ -33,6 +33,10 @@ void link_client_close(struct link_client *c);
 int link_client_make_tenant(struct link_client *c, const char *name, uint32_t weight, uint64_t memory,
 			    uint32_t *ret_id, char ret_path[static 108]);
 
+// The same by profile and pool (NULL: none said). weight 0, memory LINK_AS_PROFILE: as the profile says.
+int link_client_make_tenant_as(struct link_client *c, const char *name, const char *profile, const char *pool,
+			       uint32_t weight, uint64_t memory, uint32_t *ret_id, char ret_path[static 108]);
+
 // All tenants. The rows are the caller's (link_report_done). As link_client_make_tenant.
 int link_client_status(struct link_client *c, struct link_report *ret);
 void link_report_done(struct link_report *r);

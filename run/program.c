@@ -15,18 +15,26 @@
 #include "common/cleanup.h"
 #include "protocol/host/link.h"
 
-static int set_environment(const char *socket, const char *libraries)
+// Puts directories in front of a list of them. An empty element would mean the current directory.
+static int put_in_front(const char *variable, const char *directories)
 {
-	const char *old = getenv("LD_LIBRARY_PATH");
+	const char *old = getenv(variable);
 	cleanup_free char *path = NULL;
 
-	// An empty element would mean the current directory.
-	if (asprintf(&path, "%s%s%s", libraries, old && old[0] ? ":" : "", old ? old : "") < 0)
+	if (asprintf(&path, "%s%s%s", directories, old && old[0] ? ":" : "", old ? old : "") < 0)
 		return -1;
-	return setenv("LD_LIBRARY_PATH", path, 1) < 0 || setenv(LINK_SOCKET_ENV, socket, 1) < 0 ? -1 : 0;
+	return setenv(variable, path, 1);
 }
 
-static void run_child(char *const *argv, const char *socket, const char *libraries, int output_fd)
+static int set_environment(const struct program_paths *paths)
+{
+	if (put_in_front("LD_LIBRARY_PATH", paths->libraries) < 0 ||
+	    (paths->tools && put_in_front("PATH", paths->tools) < 0))
+		return -1;
+	return setenv(LINK_SOCKET_ENV, paths->socket, 1);
+}
+
+static void run_child(char *const *argv, const struct program_paths *paths, int output_fd)
 {
 	sigset_t none;
 	int saved;
@@ -35,7 +43,7 @@ static void run_child(char *const *argv, const char *socket, const char *librari
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (output_fd >= 0)
 		dup2(output_fd, STDOUT_FILENO);
-	if (set_environment(socket, libraries) < 0)
+	if (set_environment(paths) < 0)
 		_exit(126);
 	execvp(argv[0], argv);
 	saved = errno;
@@ -43,8 +51,7 @@ static void run_child(char *const *argv, const char *socket, const char *librari
 	_exit(saved == ENOENT ? 127 : 126);
 }
 
-int program_start(struct program *p, char *const *argv, const char *socket, const char *libraries,
-		  bool capture)
+int program_start(struct program *p, char *const *argv, const struct program_paths *paths, bool capture)
 {
 	cleanup_fd int read_end = -1, write_end = -1;
 	int ends[2];
@@ -60,7 +67,7 @@ int program_start(struct program *p, char *const *argv, const char *socket, cons
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		run_child(argv, socket, libraries, write_end);
+		run_child(argv, paths, write_end);
 	p->pid = pid;
 	p->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (p->pidfd < 0) {

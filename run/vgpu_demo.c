@@ -19,6 +19,7 @@
 #include "common/limits.h"
 #include "common/units.h"
 #include "run/demo_shares.h"
+#include "run/demo_vm.h"
 #include "run/host.h"
 #include "run/program.h"
 
@@ -26,14 +27,17 @@
 #define SAMPLE_MS	100
 #define SHOW_NS		NSEC_PER_SEC
 #define START_LIMIT_NS	(120 * NSEC_PER_SEC) // until every program has launched something
-#define END_LIMIT_NS	(30 * NSEC_PER_SEC)  // until a program has checked what is in flight, after SIGTERM
-#define SHARE_TOLERANCE 3.0		     // points
-#define JUDGE_NS	NSEC_PER_SEC	     // less time of common demand than this says nothing
+#define VM_EXTRA_NS	(20 * NSEC_PER_SEC)
+#define END_LIMIT_NS	(30 * NSEC_PER_SEC) // until a program has checked what is in flight, after SIGTERM
+#define SHARE_TOLERANCE 3.0		    // points
+#define JUDGE_NS	NSEC_PER_SEC	    // less time of common demand than this says nothing
 #define OUTPUT_BYTES	4096
 #define TABLE_LINES	(DEMO_TENANTS + 3)
 
 #define KEY_PLAIN 1000
 #define KEY_SET	  1001
+#define KEY_VM	  1002
+#define KEY_IMAGE 1003
 
 static const char *const tenant_names[DEMO_TENANTS] = { "four", "two", "one" };
 static const uint32_t tenant_weights[DEMO_TENANTS] = { 4, 2, 1 };
@@ -43,12 +47,14 @@ struct demo {
 	uint64_t seconds;
 	const char *given_program;
 	bool plain;
+	struct demo_vm_options vm_options; // runner NULL: no machines, programs
 
 	struct host host;
 	bool null_backend;
 	char backend[32], device[64];
 	uint32_t tenant[DEMO_TENANTS];
-	struct program program[DEMO_TENANTS];
+	struct program program[DEMO_TENANTS]; // or QEMU
+	struct demo_vm vm[DEMO_TENANTS];
 	bool running[DEMO_TENANTS];
 	int status[DEMO_TENANTS];
 	bool ending;		  // SIGTERM was sent
@@ -71,6 +77,9 @@ static const struct argp_option options[] = {
 	{ "program", 'p', "PATH", 0, "CUDA program to run instead of the demo's own", 0 },
 	{ "socket", 's', "PATH", 0, "Use the mediator that listens there", 0 },
 	{ "plain", KEY_PLAIN, NULL, 0, "Do not redraw the table, print one below the other", 0 },
+	{ "vm", KEY_VM, "RUNNER", 0, "In virtual machines, which this program starts (scripts/vm/run-guest)",
+	  0 },
+	{ "vm-image", KEY_IMAGE, "FILE", 0, "Their file system (scripts/vm/make-initramfs)", 0 },
 	{ "set", KEY_SET, "SECTION.KEY=VALUE", 0, "A setting of the private mediator", 0 },
 	{ 0 },
 };
@@ -88,6 +97,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			argp_failure(state, EXIT_OURS, 0, "--seconds %s: not a number from 1 to 86400", arg);
 		break;
 	case KEY_PLAIN: d->plain = true; break;
+	case KEY_VM: d->vm_options.runner = arg; break;
+	case KEY_IMAGE: d->vm_options.image = arg; break;
 	case KEY_SET:
 		if (d->options.n_settings == HOST_MAX_SETTINGS)
 			argp_failure(state, EXIT_OURS, 0, "more than %d times --set", HOST_MAX_SETTINGS);
@@ -168,6 +179,7 @@ static int start_program(struct demo *d, unsigned i, const char *path, const cha
 	// A backend that computes nothing gives nothing to check.
 	const char *argv[] = { path, !d->given_program && d->null_backend ? "--unchecked" : NULL, NULL };
 	char socket[108];
+	struct program_paths paths = { .socket = socket, .libraries = libraries };
 	int r;
 
 	if (link_client_make_tenant(&d->host.link, tenant_names[i], tenant_weights[i], 0, &d->tenant[i],
@@ -175,7 +187,13 @@ static int start_program(struct demo *d, unsigned i, const char *path, const cha
 		fprintf(stderr, "vgpu-demo: tenant %s: %s\n", tenant_names[i], d->host.link.error);
 		return -1;
 	}
-	r = program_start(&d->program[i], (char *const *)argv, socket, libraries, true);
+	d->vm_options.unchecked = d->null_backend;
+	if (d->vm_options.runner)
+		r = demo_vm_start(&d->vm[i], &d->program[i], &d->vm_options, socket);
+	else
+		r = program_start(&d->program[i], (char *const *)argv, &paths, true);
+	if (r < 0 && d->vm_options.runner)
+		return -1;
 	if (r < 0) {
 		fprintf(stderr, "vgpu-demo: %s: %s\n", path, strerror(-r));
 		return -1;
@@ -188,7 +206,7 @@ static int start_programs(struct demo *d)
 {
 	char libraries[4096], path[4096];
 
-	if (host_library_directory(libraries, sizeof(libraries)) < 0) {
+	if (host_library_path(libraries, sizeof(libraries)) < 0) {
 		fprintf(stderr, "vgpu-demo: vgpu's libcuda.so.1 is not installed with this program\n");
 		return -1;
 	}
@@ -289,6 +307,8 @@ static enum event wait_events(struct demo *d, int ms)
 		d->early[i] = !d->ending;
 		while (d->program[i].output_fd >= 0 && read_output(d, i))
 			;
+		if (d->vm_options.runner && !d->status[i])
+			d->status[i] = demo_vm_status(d->output[i]);
 		event = EVENT_PROGRAM_ENDED;
 	}
 	if (fds[0].revents) {
@@ -312,9 +332,27 @@ static bool any_running(const struct demo *d)
 static void signal_programs(struct demo *d, int sig)
 {
 	for (unsigned i = 0; i < DEMO_TENANTS; i++) {
-		if (d->running[i])
+		if (d->running[i] && d->vm_options.runner && sig == SIGTERM)
+			demo_vm_end_program(&d->vm[i]);
+		else if (d->running[i])
 			kill(d->program[i].pid, sig);
 	}
+}
+
+// Guests' demand has more gaps than programs': a second of it is too few turns to judge by.
+static uint64_t judge_ns(const struct demo *d)
+{
+	return d->vm_options.runner ? 3 * JUDGE_NS : JUDGE_NS;
+}
+
+// Guests that are translated are not always fast enough to keep the GPU in demand: they get longer.
+static bool time_is_over(const struct demo *d, uint64_t passed_ns)
+{
+	uint64_t wanted = d->seconds * NSEC_PER_SEC;
+
+	if (d->vm_options.runner && d->shares.common_ns < judge_ns(d) && !d->null_backend)
+		wanted += VM_EXTRA_NS;
+	return passed_ns >= wanted;
 }
 
 // 0: the time is over, or a program ended, or the user had enough.
@@ -332,7 +370,7 @@ static int watch(struct demo *d)
 			if (d->shares.last.now_ns - d->shown.now_ns >= SHOW_NS)
 				show(d);
 		}
-		if (d->launched_ns && clock_now_ns() - d->launched_ns >= d->seconds * NSEC_PER_SEC)
+		if (d->launched_ns && time_is_over(d, clock_now_ns() - d->launched_ns))
 			return 0;
 		if (!d->launched_ns && now - begin >= START_LIMIT_NS) {
 			fprintf(stderr, "vgpu-demo: the programs did not all start to work\n");
@@ -394,7 +432,7 @@ static bool find_checked(const char *output, uint64_t *ret_results, uint64_t *re
 static int judge(struct demo *d)
 {
 	double error = demo_shares_error(&d->shares);
-	bool judged = d->shares.common_ns >= JUDGE_NS;
+	bool judged = d->shares.common_ns >= judge_ns(d);
 	struct verdict v = { .length = 0 };
 	uint64_t results = 0;
 
@@ -417,7 +455,7 @@ static int judge(struct demo *d)
 	}
 	if (judged && error > SHARE_TOLERANCE)
 		fault(&v, "a share was off by %.1f points", error);
-	if (!judged && !d->null_backend)
+	if (!judged && !d->null_backend && !d->vm_options.runner)
 		fault(&v, "shares not judged: all three were in demand together for %.1f s only",
 		      (double)d->shares.common_ns / 1e9);
 	if (v.length) {
@@ -431,8 +469,11 @@ static int judge(struct demo *d)
 	if (judged)
 		printf("shares within %.1f points of 4:2:1 over %.1f s\n", error,
 		       (double)d->shares.common_ns / 1e9);
-	else
+	else if (d->null_backend)
 		printf("shares not judged, the null backend keeps nobody waiting\n");
+	else
+		printf("shares not judged, the guests were in demand together for %.1f s only\n",
+		       (double)d->shares.common_ns / 1e9);
 	return EXIT_SUCCESS;
 }
 
@@ -470,6 +511,8 @@ int main(int argc, char **argv)
 	if (host_open(&d.host, &d.options) < 0)
 		return EXIT_OURS;
 	status = run(&d);
+	for (unsigned i = 0; i < DEMO_TENANTS; i++)
+		demo_vm_stop(&d.vm[i]);
 	host_close(&d.host);
 	close_fd(&d.signal_fd);
 	return status;

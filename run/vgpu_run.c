@@ -29,14 +29,15 @@
 #define KEY_PRIVATE 1000
 #define KEY_SET	    1001
 #define KEY_STATS   1002
+#define KEY_POOL    1003
 
 struct arguments {
 	struct host_options host;
-	const char *name;
-	uint32_t weight;
-	uint64_t memory;
+	const char *name, *profile, *pool;
+	uint32_t weight; // 0: not said
+	uint64_t memory; // LINK_AS_PROFILE: not said
 	bool stats;
-	bool tenant_wanted; // one of --name, --weight, --memory
+	bool tenant_wanted; // one of --name, --weight, --memory, --profile, --pool
 	char **program;
 };
 
@@ -46,6 +47,8 @@ static const struct argp_option options[] = {
 	{ "backend", 'b', "NAME", 0, "auto, cuda, cpu or null (private mediator only)", 0 },
 	{ "weight", 'w', "N", 0, "Share of the GPU relative to other tenants (default 100)", 0 },
 	{ "memory", 'm', "SIZE", 0, "Device memory it may hold, as in 512M or 4G (default: no limit)", 0 },
+	{ "profile", 'p', "NAME", 0, "Limits that the mediator's configuration has under this name", 0 },
+	{ "pool", KEY_POOL, "NAME", 0, "Pool of the tenant (default: the mediator's tenant.pool)", 0 },
 	{ "name", 'n', "NAME", 0, "Name of the tenant (default: the program's)", 0 },
 	{ "socket", 's', "PATH", 0,
 	  "The mediator's socket (default: $VGPU_SOCKET, else " LINK_SOCKET_DEFAULT ")", 0 },
@@ -75,6 +78,15 @@ static void parse_name(const char *arg, struct argp_state *state, struct argumen
 	a->tenant_wanted = true;
 }
 
+static void parse_policy_name(const char **ret, const char *option, const char *arg, struct argp_state *state,
+			      struct arguments *a)
+{
+	if (!arg[0] || strlen(arg) > VGPU_MAX_POLICY_NAME)
+		argp_failure(state, EXIT_OURS, 0, "%s: 1 to %d characters", option, VGPU_MAX_POLICY_NAME);
+	*ret = arg;
+	a->tenant_wanted = true;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *a = state->input;
@@ -85,10 +97,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'w': parse_weight(arg, state, a); break;
 	case 'n': parse_name(arg, state, a); break;
 	case 'm':
-		if (unit_parse(arg, 10, unit_sizes, &a->memory) < 0)
+		if (unit_parse(arg, 10, unit_sizes, &a->memory) < 0 || a->memory == LINK_AS_PROFILE)
 			argp_failure(state, EXIT_OURS, 0, "--memory %s: not a size like 512M or 4G", arg);
 		a->tenant_wanted = true;
 		break;
+	case 'p': parse_policy_name(&a->profile, "--profile", arg, state, a); break;
+	case KEY_POOL: parse_policy_name(&a->pool, "--pool", arg, state, a); break;
 	case KEY_PRIVATE: a->host.private_only = true; break;
 	case KEY_STATS: a->stats = true; break;
 	case KEY_SET:
@@ -138,7 +152,12 @@ static int make_tenant(struct host *h, const struct arguments *a, uint32_t *ret_
 		snprintf(name, sizeof(name), "%s", a->name);
 	else
 		default_name(a->program[0], name);
-	r = link_client_make_tenant(&h->link, name, a->weight, a->memory, ret_id, ret_socket);
+	if (a->profile || a->pool)
+		r = link_client_make_tenant_as(&h->link, name, a->profile, a->pool, a->weight, a->memory,
+					       ret_id, ret_socket);
+	else
+		r = link_client_make_tenant(&h->link, name, a->weight ? a->weight : DEFAULT_WEIGHT,
+					    a->memory == LINK_AS_PROFILE ? 0 : a->memory, ret_id, ret_socket);
 	if (r == 0)
 		return 0;
 	if (r != -EPERM) {
@@ -148,7 +167,7 @@ static int make_tenant(struct host *h, const struct arguments *a, uint32_t *ret_
 	fprintf(stderr,
 		"vgpu-run: this user may not make tenants at %s: the program runs in the user's default "
 		"tenant%s\n",
-		h->socket, a->tenant_wanted ? "; --name, --weight and --memory have no effect" : "");
+		h->socket, a->tenant_wanted ? "; options about it have no effect" : "");
 	*ret_id = 0;
 	snprintf(ret_socket, 108, "%s", h->socket);
 	return 0;
@@ -244,19 +263,22 @@ static int wait_for_program(struct host *h, struct program *p, int signal_fd)
 
 static int run(struct host *h, const struct arguments *a, int signal_fd)
 {
-	char libraries[4096], socket[108];
+	char libraries[4096], tools[4096], socket[108];
+	struct program_paths paths = { .socket = socket, .libraries = libraries };
 	struct program p;
 	uint32_t tenant;
 	int r, status;
 
-	r = host_library_directory(libraries, sizeof(libraries));
+	r = host_library_path(libraries, sizeof(libraries));
 	if (r < 0) {
 		fprintf(stderr, "vgpu-run: vgpu's libcuda.so.1 is not installed with this program\n");
 		return EXIT_OURS;
 	}
+	if (host_tool_path(tools, sizeof(tools)) == 0)
+		paths.tools = tools;
 	if (make_tenant(h, a, &tenant, socket) < 0)
 		return EXIT_OURS;
-	r = program_start(&p, a->program, socket, libraries, false);
+	r = program_start(&p, a->program, &paths, false);
 	if (r < 0) {
 		fprintf(stderr, "vgpu-run: cannot start %s: %s\n", a->program[0], strerror(-r));
 		return EXIT_OURS;
@@ -269,7 +291,7 @@ static int run(struct host *h, const struct arguments *a, int signal_fd)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = { .weight = DEFAULT_WEIGHT };
+	struct arguments a = { .memory = LINK_AS_PROFILE };
 	cleanup_fd int signal_fd = -1;
 	struct host h;
 	int status;

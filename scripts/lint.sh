@@ -18,7 +18,8 @@ step() {
 }
 
 mapfile -t sources < <(git ls-files -co --exclude-standard '*.c' '*.h')
-mapfile -t shell < <(git ls-files -co --exclude-standard '*.sh' dev .ci/run)
+mapfile -t shell < <(git ls-files -co --exclude-standard '*.sh' '*.bash' dev .ci/run 'scripts/vm/get-*' scripts/vm/make-module \
+	scripts/vm/{run-guest,with-vgpu,pack} tests/vm/{init,demo-guest})
 mapfile -t units < <(git ls-files -co --exclude-standard '*.c' | grep -v -e '^tests/' -e '^guest/kmod/')
 
 # shellcheck disable=SC2317 # called through step
@@ -30,8 +31,8 @@ tidy() {
 
 step "format" clang-format-19 --dry-run -Werror "${sources[@]}"
 step "house rules and layers" python3 scripts/check_rules.py
-step "shell" shellcheck "${shell[@]}"
-step "spelling" codespell --quiet-level=2 --skip='*/corpus/*,*.ptx,LICENSE,build*,.venv,.git' \
+step "shell" shellcheck -x "${shell[@]}"
+step "spelling" codespell --quiet-level=2 --skip='*/corpus/*,*.ptx,LICENSE,build*,.venv*,.git,*.cubin,*.fatbin' \
 	--ignore-words=scripts/spelling.txt .
 step "static analysis" tidy
 exit $bad

@@ -13,12 +13,13 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e"}
+PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e", "vm": "tests/vm"}
 
 
 class Tally:
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, [], []
+        self.known = []  # faults of others' programs that a test met, and could go on
 
     def line(self):
         return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
@@ -60,13 +61,13 @@ def count_unit(entry, tally):
         tally.failed += [f"{name}: {c}" for c in bad] or [f"{name}: {result}"]
 
 
-def run_pytest(suite, build, words, tally):
+def run_pytest(suite, build, words, tally, more=()):
     """pytest's suites; an interpreter that ends early counts as a failure of the suite."""
     env = dict(os.environ, VGPU_BUILD=str(build), VGPU_SOURCE=str(ROOT))
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", PYTEST_SUITES[suite],
-                   f"--junitxml={report}"] + (["-k", words] if words else [])
+                   f"--junitxml={report}", *more] + (["-k", words] if words else [])
         code = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
         if code == 5:
             return
@@ -85,6 +86,7 @@ def run_pytest(suite, build, words, tally):
             failures += 1
         else:
             tally.passed += 1
+        tally.known += [(name, p.get("value")) for p in case.iter("property") if p.get("name") == "known fault"]
     if code not in (0, 1) or (code == 1 and not failures):
         tally.failed.append(f"{suite}: pytest ended with {code}")
 
@@ -97,7 +99,10 @@ def main():
     parser.add_argument("--sanitize", action="store_true")
     parser.add_argument("--only", choices=["unit", *PYTEST_SUITES], action="append")
     parser.add_argument("-k", dest="words", default="")
+    parser.add_argument("--vm-long", action="store_true", help="the long set of tests in virtual machines")
+    parser.add_argument("--vm-deaths", type=int, help="how many random deaths around virtual machines (6, long: 200)")
     args = parser.parse_args()
+    more = {"vm": (["--long"] if args.vm_long else []) + ([f"--deaths={args.vm_deaths}"] if args.vm_deaths else [])}
     build, tally = pathlib.Path(args.build).resolve(), Tally()
     if args.sanitize:
         # A leak check at exit would count what the kernel frees with the process on purpose; one error ends a run.
@@ -109,9 +114,11 @@ def main():
         run_unit(build, args.words, tally)
     for suite in PYTEST_SUITES:
         if suite in suites and (ROOT / PYTEST_SUITES[suite]).is_dir():
-            run_pytest(suite, build, args.words, tally)
+            run_pytest(suite, build, args.words, tally, more.get(suite, ()))
     for name, why in tally.skipped:
         print(f"skipped: {name}: {' '.join(why.split())[:160]}")
+    for name, what in tally.known:
+        print(f"known fault of others: {name}: {what}")
     for name in tally.failed:
         print(f"FAILED: {name}")
     print(tally.line())

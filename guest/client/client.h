@@ -16,11 +16,14 @@
 
 struct vgpu_client;
 
-// Connects to the mediator at path (NULL: $VGPU_SOCKET, else the default), opens a channel, maps it and
-// reserves the device window. -errno on failure; vgpu_client_open_error() then says why in words. The caller
-// owns *ret.
+// Opens a channel: at the mediator whose socket is path (NULL: $VGPU_SOCKET), else through /dev/vgpu0 where
+// that is (in a virtual machine), else at the default socket; maps it and reserves the device window. -errno
+// on failure; vgpu_client_open_error() then says why in words. The caller owns *ret.
 int vgpu_client_open(const char *path, struct vgpu_client **ret);
 const char *vgpu_client_open_error(void); // text of this thread's last failed open, never NULL
+// The CUresult that says it to programs: NO_DEVICE, or DEVICE_UNAVAILABLE when there is one that this program
+// may not use now (its tenant is in quarantine, the card is lost).
+int vgpu_client_open_result(void);
 
 // Gives the channel back: the host frees everything. No other call may be running or follow.
 void vgpu_client_close(struct vgpu_client *c);
@@ -31,11 +34,21 @@ void vgpu_client_forget(struct vgpu_client *c);
 // 0, or the CUresult that every call answers from now on because the channel is gone. Cheap: one load.
 int vgpu_client_lost(struct vgpu_client *c);
 
-// The context's sticky error as the executor reported it (CUresult), 0 if none. One load of shared memory.
+// The same for whoever polls, who never sleeps in here and would not learn of it: looks at the link, but not
+// more often than sleepers do.
+int vgpu_client_look(struct vgpu_client *c);
+
+// The context's sticky error as the executor reported it, or why the channel is lost (CUresult), 0 if none.
+// One load of shared memory.
 int vgpu_client_sticky(struct vgpu_client *c);
 
-// Whether kernels may have printed something that is to be taken (print_take). One load of shared memory.
-bool vgpu_client_printed(struct vgpu_client *c);
+// How many objects of a kind the host takes from this program (enum vgpu_object_limit); 0: as common/limits.h
+// says.
+uint32_t vgpu_client_object_limit(const struct vgpu_client *c, unsigned which);
+
+// Not 0: kernels may have printed something that is to be taken (print_take); bits of enum channel_print. One
+// load of shared memory.
+uint32_t vgpu_client_printed(struct vgpu_client *c);
 
 // Takes the error of an asynchronous call that was refused on the host after it had returned; 0 if none.
 int vgpu_client_deferred(struct vgpu_client *c);
@@ -52,6 +65,11 @@ int vgpu_client_push(struct vgpu_client *c, uint16_t opcode, const void *fields,
 int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields, uint32_t bytes,
 		     const void *tail, uint32_t tail_bytes, void *ret, uint32_t ret_bytes, void *ret_tail,
 		     uint32_t ret_tail_room, uint32_t *ret_tail_bytes);
+
+// Whether the executor has carried out all that was pushed so far by the calling thread and before it; waits
+// at most at_most_ns for that. For those who want to know what a record of theirs stored but must not wait
+// for what it may stand behind.
+bool vgpu_client_caught_up(struct vgpu_client *c, uint64_t at_most_ns);
 
 // A record whose tail is written in place, for launches: begin gives the place of tail_bytes bytes (lock
 // held, no other call of this client by this thread in between), commit publishes it.
@@ -99,10 +117,12 @@ void vgpu_copy_bytes(void *dst, const void *src, size_t bytes);
 void *vgpu_window_alloc(struct vgpu_client *c, uint64_t bytes);
 // Gives the piece back (bytes as asked) and its pages to the host. The GPU must be done with it.
 void vgpu_window_free(struct vgpu_client *c, void *address, uint64_t bytes);
-// Moves [address, address + bytes), page-aligned private memory of the program, into the window in place:
-// same contents, same address. *ret_offset is its place in the window's memfd, for host_register. -ENOMEM;
-// -EOPNOTSUPP: the range holds a shared or special mapping; -EFAULT: unmapped.
-// Writes by other threads while this runs may be lost (CUDA leaves them undefined as well).
+// Shares [address, address + bytes), page-aligned memory of the program, with the executor in place: same
+// contents, same address. *ret_offset is for host_register. In process mode the range is moved into the
+// window's memfd and must be private memory; writes by other threads while this runs may be lost (CUDA leaves
+// them undefined as well). In a virtual machine it is pinned where it is. -ENOMEM, also for the user's limit
+// of locked memory; -EOPNOTSUPP: the range holds a shared or special mapping; -EFAULT: unmapped or not
+// writable.
 int vgpu_window_adopt(struct vgpu_client *c, void *address, uint64_t bytes, uint64_t *ret_offset);
 // The way back: private memory again, same contents. The GPU must be done with it.
 int vgpu_window_release(struct vgpu_client *c, void *address, uint64_t bytes, uint64_t offset);

@@ -5,9 +5,11 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "common/limits.h"
 #include "guest/client/client.h"
+#include "guest/client/transport.h"
 #include "protocol/guest/channel.h"
 #include "protocol/host/link.h"
 
@@ -31,12 +33,16 @@ struct window_adopted {
 };
 
 struct vgpu_client {
+	const struct transport *transport;
 	struct link_geometry geometry;
-	int link; // seqpacket to the mediator
+	int link; // process mode: seqpacket to the mediator
 	int window_fd;
 	int doorbell;
+	int device;			 // virtual machine: /dev/vgpu0
+	_Atomic uint32_t *doorbell_page; // of it
 	uint32_t tenant;
-	_Atomic int lost; // CUresult; 0 while the channel lives
+	_Atomic int lost;	    // CUresult; 0 while the channel lives
+	_Atomic uint64_t looked_ns; // when somebody who polls had the link looked at last
 	uint64_t spin_ns;
 
 	uint8_t *channel;
@@ -68,23 +74,51 @@ struct vgpu_client {
 	pthread_mutex_t window_lock;
 	struct window_hole *holes; // sorted by offset, never touching
 	size_t n_holes, holes_room;
-	struct window_adopted *adopted; // program memory that was moved into the window, no order
+	struct window_adopted
+	    *adopted; // process mode: program memory that was moved into the window, no order
 	size_t n_adopted, adopted_room;
 };
 
+#define CLIENT_SLICE_NS 50000000ull // how long a thread sleeps without looking whether the channel is lost
+
+// Says why opening failed (vgpu_client_open_error) and returns code.
+// The host refused the channel with this enum link_error_code.
+void client_refused(uint32_t code);
+int client_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// Whether the parts lie in the channel's memory, and are of the sizes that this library knows.
+bool client_geometry_is_sane(const struct link_geometry *g);
+// Takes the address windows of the geometry, without access; sets window.
+int client_reserve_windows(struct vgpu_client *c);
+// Takes the channel's memory (or mmap's failure) and looks who is at its other end.
+int client_take_channel(struct vgpu_client *c, void *memory);
+
+// The CUresult that programs see for a lost channel; the reasons are the host link's (enum link_error_code).
+int client_result_of_loss(uint32_t code);
 // Marks the channel lost (first code wins) and wakes every waiter of this process.
 void client_set_lost(struct vgpu_client *c, int code);
-// Looks at the link without waiting: CHANNEL_LOST or a hang-up marks the channel lost.
-void client_check_link(struct vgpu_client *c);
-// Sleeps until wake_word may have changed, at most 50 ms; seen is the word's value before the condition was
-// checked. The caller has counted itself in guest_waiters.
-void client_sleep(struct vgpu_client *c, uint32_t seen);
+// Wakes the executor if it sleeps.
 void client_ring_doorbell(struct vgpu_client *c);
+
+// The mediator's socket that the caller or the environment names; NULL: neither does.
+static inline const char *client_explicit_socket(const char *path)
+{
+	if (!path)
+		path = secure_getenv(LINK_SOCKET_ENV);
+	return path && *path ? path : NULL;
+}
+
+static inline const char *client_socket(const char *path)
+{
+	path = client_explicit_socket(path);
+	return path ? path : LINK_SOCKET_DEFAULT;
+}
 
 int window_init(struct vgpu_client *c);
 void window_done(struct vgpu_client *c);
-// In a fork's child: adopted memory becomes private again, as the program believes it is.
-void window_forget(struct vgpu_client *c);
+// Takes size bytes (whole pages) of the window's addresses, *ret_offset from its beginning: -ENOMEM. And
+// gives them back, with the memory that the transport put there.
+int window_take(struct vgpu_client *c, uint64_t size, uint64_t *ret_offset);
+void window_give(struct vgpu_client *c, uint64_t offset, uint64_t size);
 void arena_init(struct vgpu_client *c);
 
 #endif

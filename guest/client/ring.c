@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The producer's side of the command ring, and calls with a reply. One lock per channel orders the threads of
 // the process; it is held for the copy of one record only.
-#include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "guest/client/client_internal.h"
@@ -16,15 +14,11 @@ static uint64_t align_up(uint64_t n, uint64_t to)
 
 void client_ring_doorbell(struct vgpu_client *c)
 {
-	static const uint64_t one = 1;
-
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!atomic_load_explicit(&c->header->consumer_asleep, memory_order_relaxed))
 		return;
-	if (!atomic_exchange(&c->header->consumer_asleep, 0))
-		return;
-	if (write(c->doorbell, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		client_check_link(c);
+	if (atomic_exchange(&c->header->consumer_asleep, 0))
+		c->transport->ring(c);
 }
 
 // Waits until bytes more fit behind tail. The executor consumes while the GPU has room; a closed gate may
@@ -54,10 +48,30 @@ static int wait_for_room(struct vgpu_client *c, uint64_t bytes)
 
 			nanosleep(&nap, NULL);
 			if (now - start > 50 * NSEC_PER_MSEC) {
-				client_check_link(c);
+				c->transport->check(c);
 				start = now;
 			}
 		}
+	}
+}
+
+bool vgpu_client_caught_up(struct vgpu_client *c, uint64_t at_most_ns)
+{
+	uint64_t end = atomic_load_explicit(&c->header->tail, memory_order_relaxed), start = clock_now_ns();
+
+	for (;;) {
+		struct timespec nap = { .tv_nsec = 20000 };
+		uint64_t waited;
+
+		if ((int64_t)(atomic_load_explicit(&c->header->head, memory_order_acquire) - end) >= 0)
+			return true;
+		waited = clock_now_ns() - start;
+		if (waited >= at_most_ns || vgpu_client_lost(c))
+			return false;
+		if (waited < c->spin_ns)
+			cpu_relax();
+		else
+			nanosleep(&nap, NULL);
 	}
 }
 
@@ -191,7 +205,7 @@ static int wait_reply(struct vgpu_client *c, struct reply_slot *slot, uint64_t c
 		atomic_fetch_add(&c->header->guest_waiters, 1);
 		seen = atomic_load(&c->header->wake_word);
 		if (atomic_load(&slot->cookie) != cookie && !vgpu_client_lost(c))
-			client_sleep(c, seen);
+			c->transport->sleep(c, seen);
 		atomic_fetch_sub(&c->header->guest_waiters, 1);
 		if (vgpu_client_lost(c) && atomic_load(&slot->cookie) != cookie)
 			return vgpu_client_lost(c);

@@ -3,39 +3,26 @@
 // sleeps on the channel's wake word in slices, looking at the link in between, so that a dead host ends every
 // wait. Runs in the program's threads.
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
-#include <poll.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "common/clock.h"
 #include "guest/client/client_internal.h"
 
-#define SLICE_NS 50000000ull
-
-void client_sleep(struct vgpu_client *c, uint32_t seen)
-{
-	struct timespec slice = { .tv_nsec = (long)SLICE_NS };
-
-	if (syscall(SYS_futex, &c->header->wake_word, FUTEX_WAIT, seen, &slice, NULL, 0) < 0 &&
-	    errno == ETIMEDOUT)
-		client_check_link(c);
-}
-
 static void wake_own_waiters(struct vgpu_client *c)
 {
 	atomic_fetch_add(&c->header->wake_word, 1);
-	syscall(SYS_futex, &c->header->wake_word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	c->transport->wake(c);
 }
 
 void client_set_lost(struct vgpu_client *c, int code)
 {
+	uint32_t no_error = 0;
 	int none = 0;
 
-	if (atomic_compare_exchange_strong(&c->lost, &none, code))
-		wake_own_waiters(c);
+	if (!atomic_compare_exchange_strong(&c->lost, &none, code))
+		return;
+	// Calls that only look whether the context has failed shall find it as well.
+	atomic_compare_exchange_strong(&c->header->sticky_error, &no_error, (uint32_t)code);
+	wake_own_waiters(c);
 }
 
 int vgpu_client_lost(struct vgpu_client *c)
@@ -43,14 +30,25 @@ int vgpu_client_lost(struct vgpu_client *c)
 	return atomic_load_explicit(&c->lost, memory_order_relaxed);
 }
 
+int vgpu_client_look(struct vgpu_client *c)
+{
+	uint64_t now = clock_now_ns(), before = atomic_load_explicit(&c->looked_ns, memory_order_relaxed);
+
+	if (now - before >= CLIENT_SLICE_NS &&
+	    atomic_compare_exchange_strong_explicit(&c->looked_ns, &before, now, memory_order_relaxed,
+						    memory_order_relaxed))
+		c->transport->check(c);
+	return vgpu_client_lost(c);
+}
+
 int vgpu_client_sticky(struct vgpu_client *c)
 {
 	return (int)atomic_load_explicit(&c->header->sticky_error, memory_order_relaxed);
 }
 
-bool vgpu_client_printed(struct vgpu_client *c)
+uint32_t vgpu_client_printed(struct vgpu_client *c)
 {
-	return atomic_load_explicit(&c->header->print, memory_order_acquire) != 0;
+	return atomic_load_explicit(&c->header->print, memory_order_acquire);
 }
 
 int vgpu_client_deferred(struct vgpu_client *c)
@@ -108,7 +106,7 @@ int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64
 		    c); // the executor may sleep while the GPU stores the value: it must watch now
 		seen = atomic_load(&c->header->wake_word);
 		if (fence_state(c, slot, value) == -EAGAIN)
-			client_sleep(c, seen);
+			c->transport->sleep(c, seen);
 		atomic_fetch_sub(&c->header->guest_waiters, 1);
 	}
 	return state;

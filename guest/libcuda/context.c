@@ -6,6 +6,7 @@
 
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
+#include "guest/libcuda/pool.h"
 
 #define API_VERSION 3020
 
@@ -37,6 +38,9 @@ static struct vc_context *context_new(int is_primary, unsigned int flags)
 	ctx->id = atomic_fetch_add(&next_id, 1);
 	atomic_store(&ctx->cache_config, CU_FUNC_CACHE_PREFER_NONE);
 	atomic_store(&ctx->shared_config, 0);
+	atomic_store(&ctx->joins.stream, 0);
+	atomic_store(&ctx->gate.stream, 0);
+	ctx->joins.event = ctx->gate.event = 0;
 	vc_object_publish(VC_CONTEXT, ctx);
 	return ctx;
 }
@@ -108,6 +112,9 @@ static void release_owned(struct vc_context *ctx)
 	vc_streams_release(ctx);
 	vc_events_release(ctx);
 	vc_modules_release(ctx);
+	vc_textures_release(ctx);
+	vc_surfaces_release(ctx);
+	vc_arrays_release(ctx);
 	vc_memory_release(ctx);
 }
 
@@ -453,7 +460,11 @@ CUresult cuCtxSynchronize(void)
 
 	if (!result && vc_capture_any())
 		result = vc_capture_forbids_wait(NULL);
-	return result ? result : vc_streams_wait_all(ctx);
+	if (!result)
+		result = vc_streams_wait_all(ctx);
+	if (!result)
+		vc_pools_waited();
+	return result;
 }
 
 CUresult cuCtxSynchronize_v2(CUcontext handle)
@@ -468,5 +479,9 @@ CUresult cuCtxSynchronize_v2(CUcontext handle)
 		result = (CUresult)vgpu_client_sticky(vc_client);
 	if (!result && vc_capture_any())
 		result = vc_capture_forbids_wait(NULL);
-	return result ? result : vc_streams_wait_all(ctx);
+	if (!result)
+		result = vc_streams_wait_all(ctx);
+	if (!result)
+		vc_pools_waited();
+	return result;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How bytes move. Memory that the GPU reaches is copied by one record. Pageable memory of the program goes
-// through the arena in pieces, small writes travel inside the record. What the program may rely on is CUDA's:
-// a pageable source may be reused when the call returns, a pageable destination is filled then. Runs in the
-// guest program.
+// How bytes move. Memory that the GPU reaches, and arrays, are copied by one record. Pageable memory of the
+// program goes through the arena in pieces, small writes travel inside the record. What the program may rely
+// on is CUDA's: a pageable source may be reused when the call returns, a pageable destination is filled then.
+// Runs in the guest program.
 #include <string.h>
 
 #include "guest/client/calls_gen.h"
@@ -10,13 +10,19 @@
 #include "guest/libcuda/graph.h"
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
+#include "guest/libcuda/vmem.h"
 
 #define WRITE_MAX  16384u		// bytes that travel in a record
 #define STAGED_MAX (64u << 10)		// a synchronous copy of this much returns once staged
 #define PIECE	   (VGPU_CHUNK_MAX / 2) // so that filling one piece overlaps the copy of another
 #define FETCHES	   3u			// pieces on their way to the program at once
 
-enum place { PAGEABLE, GPU_DEVICE, GPU_HOST };
+enum place { PAGEABLE, GPU_DEVICE, GPU_HOST, GPU_ARRAY };
+
+static int on_gpu(enum place place)
+{
+	return place == GPU_DEVICE || place == GPU_ARRAY;
+}
 
 // Bytes from the first to the last one that a side of the copy touches; 0 on overflow.
 static uint64_t extent(const struct vc_copy *c, uint64_t pitch, uint64_t slice)
@@ -30,16 +36,22 @@ static uint64_t extent(const struct vc_copy *c, uint64_t pitch, uint64_t slice)
 	return sum;
 }
 
-// Where [address, address + bytes) lies. The side is what the program called it.
-static CUresult locate(uint64_t address, uint64_t bytes, enum vc_side side, enum place *ret)
+// Where [address, address + bytes) lies. The side is what the program called it; access is what the copy
+// needs.
+static CUresult locate(uint64_t address, uint64_t bytes, enum vc_side side, int access, enum place *ret)
 {
 	struct vc_range range;
 
+	if (side == VC_SIDE_ARRAY) { // the box was checked against it
+		*ret = GPU_ARRAY;
+		return vc_object_find(VC_ARRAY, address) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+	}
 	if (!bytes || address + (bytes - 1) < address)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!vc_range_find(address, &range) && range.bytes - (address - range.base) >= bytes) {
 		*ret = vc_range_is_device(&range) ? GPU_DEVICE : GPU_HOST;
-		return CUDA_SUCCESS;
+		return vc_range_allows(&range, address, bytes, access) ? CUDA_SUCCESS
+								       : CUDA_ERROR_INVALID_VALUE;
 	}
 	// A range that only begins in known memory, or lies in a window, or is called device memory: refused.
 	if (side == VC_SIDE_DEVICE || !address || vgpu_client_in_window(vc_client, address))
@@ -50,31 +62,67 @@ static CUresult locate(uint64_t address, uint64_t bytes, enum vc_side side, enum
 
 static enum memory_space space_of(enum place place)
 {
-	return place == GPU_DEVICE ? MEMORY_SPACE_DEVICE : MEMORY_SPACE_HOST;
+	return on_gpu(place) ? MEMORY_SPACE_DEVICE : MEMORY_SPACE_HOST;
 }
 
-static struct record_copy record_of(uint64_t stream, const struct vc_copy *c, enum place dst, enum place src)
+static struct record_copy_array array_record_of(uint64_t stream, const struct vc_copy *c, enum place dst,
+						enum place src)
 {
-	return (struct record_copy){
-		.stream = stream,
-		.dst = c->dst,
-		.src = c->src,
-		.width = c->width,
-		.height = c->height,
-		.depth = c->depth,
-		.dst_pitch = c->dst_pitch,
-		.src_pitch = c->src_pitch,
-		.dst_slice = c->dst_slice,
-		.src_slice = c->src_slice,
-		.dst_space = space_of(dst),
-		.src_space = space_of(src),
-	};
+	struct record_copy_array r = { .stream = stream,
+				       .width = c->width,
+				       .height = c->height,
+				       .depth = c->depth,
+				       .dst_space = space_of(dst),
+				       .src_space = space_of(src) };
+
+	if (dst == GPU_ARRAY) {
+		r.dst_array = c->dst;
+		memcpy(r.dst_at, c->dst_at, sizeof(r.dst_at));
+	} else {
+		r.dst = c->dst;
+		r.dst_pitch = c->dst_pitch;
+		r.dst_slice = c->dst_slice;
+	}
+	if (src == GPU_ARRAY) {
+		r.src_array = c->src;
+		memcpy(r.src_at, c->src_at, sizeof(r.src_at));
+	} else {
+		r.src = c->src;
+		r.src_pitch = c->src_pitch;
+		r.src_slice = c->src_slice;
+	}
+	return r;
+}
+
+static struct vc_copy_record record_of(uint64_t stream, const struct vc_copy *c, enum place dst,
+				       enum place src)
+{
+	if (dst == GPU_ARRAY || src == GPU_ARRAY)
+		return (struct vc_copy_record){ .opcode = OPCODE_COPY_ARRAY,
+						.copy_array = array_record_of(stream, c, dst, src) };
+	return (struct vc_copy_record){ .opcode = OPCODE_COPY,
+					.copy = {
+					    .stream = stream,
+					    .dst = c->dst,
+					    .src = c->src,
+					    .width = c->width,
+					    .height = c->height,
+					    .depth = c->depth,
+					    .dst_pitch = c->dst_pitch,
+					    .src_pitch = c->src_pitch,
+					    .dst_slice = c->dst_slice,
+					    .src_slice = c->src_slice,
+					    .dst_space = space_of(dst),
+					    .src_space = space_of(src),
+					} };
 }
 
 static CUresult push_copy(struct vc_stream *s, const struct vc_copy *c, enum place dst, enum place src)
 {
-	struct record_copy record = record_of(s->handle, c, dst, src);
-	CUresult result = (CUresult)vgpu_push_copy(vc_client, &record);
+	struct vc_copy_record r = record_of(s->handle, c, dst, src);
+	CUresult result =
+	    (CUresult)(r.opcode == OPCODE_COPY ? vgpu_push_copy(vc_client, &r.copy)
+					       : vgpu_push_copy_array(vc_client, &r.copy_array));
 
 	if (!result)
 		vc_stream_submitted(s);
@@ -143,6 +191,25 @@ static uint64_t src_of(const struct vc_copy *c, const struct piece *p)
 	return c->src + p->slice * c->src_slice + p->row * c->src_pitch + p->column;
 }
 
+// One side of the copy of a piece.
+static void piece_dst(const struct vc_copy *c, const struct piece *p, enum place place, struct vc_copy *part)
+{
+	part->dst_pitch = p->rows > 1 ? c->dst_pitch : p->bytes;
+	part->dst = place == GPU_ARRAY ? c->dst : dst_of(c, p);
+	part->dst_at[0] = c->dst_at[0] + p->column;
+	part->dst_at[1] = c->dst_at[1] + p->row;
+	part->dst_at[2] = c->dst_at[2] + p->slice;
+}
+
+static void piece_src(const struct vc_copy *c, const struct piece *p, enum place place, struct vc_copy *part)
+{
+	part->src_pitch = p->rows > 1 ? c->src_pitch : p->bytes;
+	part->src = place == GPU_ARRAY ? c->src : src_of(c, p);
+	part->src_at[0] = c->src_at[0] + p->column;
+	part->src_at[1] = c->src_at[1] + p->row;
+	part->src_at[2] = c->src_at[2] + p->slice;
+}
+
 // Packs rows from the program's memory, or unpacks them there.
 static void copy_rows(char *dst, uint64_t dst_pitch, const char *src, uint64_t src_pitch,
 		      const struct piece *p)
@@ -167,19 +234,18 @@ static CUresult stage_piece(struct vc_stream *s, const struct vc_copy *c, const 
 	CUresult result;
 	int r;
 
-	if (p->rows == 1 && p->bytes <= WRITE_MAX)
+	if (dst != GPU_ARRAY && p->rows == 1 && p->bytes <= WRITE_MAX)
 		return push_write(s, dst_of(c, p), src, (uint32_t)p->bytes, dst);
 	r = vgpu_arena_get(vc_client, p->rows * p->bytes, &chunk);
 	if (r)
 		return r < 0 ? CUDA_ERROR_INVALID_VALUE : (CUresult)r;
 	copy_rows(chunk.address, p->bytes, src, c->src_pitch, p);
-	part = (struct vc_copy){ .dst = dst_of(c, p),
-				 .src = (uintptr_t)chunk.address,
+	part = (struct vc_copy){ .src = (uintptr_t)chunk.address,
 				 .width = p->bytes,
 				 .height = p->rows,
 				 .depth = 1,
-				 .dst_pitch = p->rows > 1 ? c->dst_pitch : p->bytes,
 				 .src_pitch = p->bytes };
+	piece_dst(c, p, dst, &part);
 	result = push_copy(s, &part, dst, GPU_HOST);
 	if (!result)
 		result = vc_stream_fence(s, &value);
@@ -221,12 +287,11 @@ static CUresult fetch_start(struct vc_stream *s, const struct vc_copy *c, const 
 	f->piece = *p;
 	f->busy = 1;
 	part = (struct vc_copy){ .dst = (uintptr_t)f->chunk.address,
-				 .src = src_of(c, p),
 				 .width = p->bytes,
 				 .height = p->rows,
 				 .depth = 1,
-				 .dst_pitch = p->bytes,
-				 .src_pitch = p->rows > 1 ? c->src_pitch : p->bytes };
+				 .dst_pitch = p->bytes };
+	piece_src(c, p, src, &part);
 	result = push_copy(s, &part, GPU_HOST, src);
 	return result ? result : vc_stream_fence(s, &f->value);
 }
@@ -266,16 +331,6 @@ static CUresult to_pageable(struct vc_stream *s, const struct vc_copy *c, enum p
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 
-CUresult vc_write_submit(struct vc_stream *s, uint64_t dst, const void *from, uint32_t bytes)
-{
-	enum place place;
-	CUresult result = locate(dst, bytes, VC_SIDE_DEVICE, &place);
-
-	if (vc_stream_captures(s))
-		return vc_capture_forbids_wait(s); // no node for it: see docs/limits.md
-	return result ? result : push_write(s, dst, from, bytes, place);
-}
-
 // Both sides are the program's own: its turn in the stream, then the processor copies.
 static CUresult within_program(struct vc_stream *s, const struct vc_copy *c)
 {
@@ -294,6 +349,8 @@ static CUresult within_program(struct vc_stream *s, const struct vc_copy *c)
 // Rows that follow each other without a gap on both sides are one row.
 static void flatten(struct vc_copy *c)
 {
+	if (c->dst_side == VC_SIDE_ARRAY || c->src_side == VC_SIDE_ARRAY)
+		return; // an array's rows are apart
 	if (c->depth > 1 && c->dst_slice == c->dst_pitch * c->height &&
 	    c->src_slice == c->src_pitch * c->height) {
 		c->height *= c->depth;
@@ -305,7 +362,7 @@ static void flatten(struct vc_copy *c)
 	}
 }
 
-CUresult vc_copy_describe(const struct vc_copy *copy, struct record_copy *ret)
+CUresult vc_copy_describe(const struct vc_copy *copy, struct vc_copy_record *ret)
 {
 	struct vc_copy c = *copy;
 	enum place dst, src;
@@ -313,9 +370,11 @@ CUresult vc_copy_describe(const struct vc_copy *copy, struct record_copy *ret)
 
 	if (!c.width || !c.height || !c.depth)
 		return CUDA_ERROR_INVALID_VALUE;
-	result = locate(c.dst, extent(&c, c.dst_pitch, c.dst_slice), c.dst_side, &dst);
+	result = locate(c.dst, extent(&c, c.dst_pitch, c.dst_slice), c.dst_side,
+			CU_MEM_ACCESS_FLAGS_PROT_READWRITE, &dst);
 	if (!result)
-		result = locate(c.src, extent(&c, c.src_pitch, c.src_slice), c.src_side, &src);
+		result = locate(c.src, extent(&c, c.src_pitch, c.src_slice), c.src_side,
+				CU_MEM_ACCESS_FLAGS_PROT_READ, &src);
 	if (result)
 		return result;
 	if (dst == PAGEABLE || src == PAGEABLE)
@@ -326,38 +385,53 @@ CUresult vc_copy_describe(const struct vc_copy *copy, struct record_copy *ret)
 }
 
 // How the program would have described it: what cuGraphMemcpyNodeGetParams tells of a captured copy.
-static CUDA_MEMCPY3D description_of(const struct vc_copy *c, const struct record_copy *r)
+static CUDA_MEMCPY3D description_of(const struct vc_copy *c)
 {
 	CUDA_MEMCPY3D d = { .WidthInBytes = c->width, .Height = c->height, .Depth = c->depth };
+	enum place dst = PAGEABLE, src = PAGEABLE;
 
-	d.srcPitch = c->src_pitch ? c->src_pitch : c->width;
-	d.dstPitch = c->dst_pitch ? c->dst_pitch : c->width;
-	d.srcHeight = c->src_slice ? c->src_slice / d.srcPitch : c->height;
-	d.dstHeight = c->dst_slice ? c->dst_slice / d.dstPitch : c->height;
-	d.srcMemoryType = r->src_space == MEMORY_SPACE_DEVICE ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
-	d.dstMemoryType = r->dst_space == MEMORY_SPACE_DEVICE ? CU_MEMORYTYPE_DEVICE : CU_MEMORYTYPE_HOST;
-	if (d.srcMemoryType == CU_MEMORYTYPE_DEVICE)
-		d.srcDevice = c->src;
-	else
-		d.srcHost = (const void *)(uintptr_t)c->src;
-	if (d.dstMemoryType == CU_MEMORYTYPE_DEVICE)
-		d.dstDevice = c->dst;
-	else
-		d.dstHost = (void *)(uintptr_t)c->dst;
+	locate(c->dst, 1, c->dst_side, CU_MEM_ACCESS_FLAGS_PROT_NONE, &dst);
+	locate(c->src, 1, c->src_side, CU_MEM_ACCESS_FLAGS_PROT_NONE, &src);
+	d.srcMemoryType = src == GPU_ARRAY    ? CU_MEMORYTYPE_ARRAY
+			  : src == GPU_DEVICE ? CU_MEMORYTYPE_DEVICE
+					      : CU_MEMORYTYPE_HOST;
+	d.dstMemoryType = dst == GPU_ARRAY    ? CU_MEMORYTYPE_ARRAY
+			  : dst == GPU_DEVICE ? CU_MEMORYTYPE_DEVICE
+					      : CU_MEMORYTYPE_HOST;
+	if (src == GPU_ARRAY) {
+		d.srcArray = (CUarray)(uintptr_t)c->src;
+		d.srcXInBytes = c->src_at[0];
+		d.srcY = c->src_at[1];
+		d.srcZ = c->src_at[2];
+	} else {
+		d.srcPitch = c->src_pitch ? c->src_pitch : c->width;
+		d.srcHeight = c->src_slice ? c->src_slice / d.srcPitch : c->height;
+		d.srcDevice = src == GPU_DEVICE ? c->src : 0;
+		d.srcHost = src == GPU_DEVICE ? NULL : (const void *)(uintptr_t)c->src;
+	}
+	if (dst == GPU_ARRAY) {
+		d.dstArray = (CUarray)(uintptr_t)c->dst;
+		d.dstXInBytes = c->dst_at[0];
+		d.dstY = c->dst_at[1];
+		d.dstZ = c->dst_at[2];
+	} else {
+		d.dstPitch = c->dst_pitch ? c->dst_pitch : c->width;
+		d.dstHeight = c->dst_slice ? c->dst_slice / d.dstPitch : c->height;
+		d.dstDevice = dst == GPU_DEVICE ? c->dst : 0;
+		d.dstHost = dst == GPU_DEVICE ? NULL : (void *)(uintptr_t)c->dst;
+	}
 	return d;
 }
 
 static CUresult capture(struct vc_stream *s, const struct vc_copy *c)
 {
 	struct vc_what what = { 0 };
-	struct record_copy record;
 	CUresult result;
 
 	pthread_mutex_lock(&vc_graph_lock);
 	result = vc_what_copy_body(c, &what);
 	if (!result) {
-		memcpy(&record, what.body, sizeof(record));
-		what.copy = description_of(c, &record);
+		what.copy = description_of(c);
 		result = vc_capture_add(s, &what);
 	}
 	pthread_mutex_unlock(&vc_graph_lock);
@@ -375,9 +449,11 @@ CUresult vc_copy_submit(struct vc_stream *s, const struct vc_copy *copy, int syn
 		return CUDA_SUCCESS;
 	if (!VC_LIKELY(!vc_stream_captures(s)))
 		return capture(s, copy);
-	result = locate(c.dst, extent(&c, c.dst_pitch, c.dst_slice), c.dst_side, &dst);
+	result = locate(c.dst, extent(&c, c.dst_pitch, c.dst_slice), c.dst_side,
+			CU_MEM_ACCESS_FLAGS_PROT_READWRITE, &dst);
 	if (!result)
-		result = locate(c.src, extent(&c, c.src_pitch, c.src_slice), c.src_side, &src);
+		result = locate(c.src, extent(&c, c.src_pitch, c.src_slice), c.src_side,
+				CU_MEM_ACCESS_FLAGS_PROT_READ, &src);
 	if (result)
 		return result;
 	flatten(&c);
@@ -386,7 +462,7 @@ CUresult vc_copy_submit(struct vc_stream *s, const struct vc_copy *copy, int syn
 	result = src == PAGEABLE ? from_pageable(s, &c, dst) : push_copy(s, &c, dst, src);
 	staged =
 	    src == PAGEABLE && dst == GPU_DEVICE && c.height == 1 && c.depth == 1 && c.width <= STAGED_MAX;
-	if (result || !sync || staged || (dst == GPU_DEVICE && src == GPU_DEVICE))
+	if (result || !sync || staged || (on_gpu(dst) && on_gpu(src)))
 		return result;
 	return vc_stream_wait(s);
 }

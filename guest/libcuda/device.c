@@ -15,7 +15,6 @@ static const uint8_t hidden_attributes[] = {
 	89,		    // concurrent managed access: managed memory is pinned memory
 	96,		    // cooperative launch on several devices
 	101,		    // managed memory from the host
-	103,		    // allocation handles as file descriptors
 	107,		    // compressible memory
 	110,		    // RDMA with virtual memory management
 	112,		    // sparse arrays
@@ -23,13 +22,11 @@ static const uint8_t hidden_attributes[] = {
 	116,		    // RDMA
 	119,		    // pool handle types
 	121,		    // deferred mapping of arrays
-	122,		    // 64-bit stream memory operations
-	123,		    // stream wait for NOR
 	124,		    // dma-buf
-	125,		    // event IPC
 	128,		    // fabric handles
 	129,		    // unified function pointers
 	132,		    // multicast
+	136, 137,	    // decompression
 	141, 142, 144, 145, // host memory by virtual memory management and in pools
 };
 

@@ -31,22 +31,34 @@ static const struct result_text *find_result(int code)
 	return NULL;
 }
 
+const char *vc_error_name(CUresult error)
+{
+	const struct result_text *found = find_result((int)error);
+
+	return found ? found->name : "unknown";
+}
+
+// Before cuInit as well, but not after the end of the program, as the driver.
+static CUresult tell(const struct result_text *found, const char *what, const char **ret)
+{
+	if (atomic_load_explicit(&vc_state, memory_order_relaxed) == VC_SHUT_DOWN)
+		return CUDA_ERROR_DEINITIALIZED;
+	if (!ret)
+		return CUDA_ERROR_INVALID_VALUE;
+	*ret = what;
+	return found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
 CUresult cuGetErrorName(CUresult error, const char **text)
 {
 	const struct result_text *found = find_result((int)error);
 
-	if (!text)
-		return CUDA_ERROR_INVALID_VALUE;
-	*text = found ? found->name : NULL;
-	return found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	return tell(found, found ? found->name : NULL, text);
 }
 
 CUresult cuGetErrorString(CUresult error, const char **text)
 {
 	const struct result_text *found = find_result((int)error);
 
-	if (!text)
-		return CUDA_ERROR_INVALID_VALUE;
-	*text = found ? found->text : NULL;
-	return found ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	return tell(found, found ? found->text : NULL, text);
 }

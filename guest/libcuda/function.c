@@ -44,6 +44,7 @@ static CUresult take_layout(struct vc_function *f, const struct reply_function_g
 	f->n_params = reply->n_params;
 	f->param_bytes = reply->param_bytes;
 	f->attribute_valid = reply->attribute_valid;
+	f->refusal = reply->refusal;
 	for (int i = 0; i < CU_FUNC_ATTRIBUTE_COUNT; i++)
 		atomic_store_explicit(&f->attributes[i], reply->attributes[i], memory_order_relaxed);
 	atomic_store(&f->occupancy, 0);

@@ -101,7 +101,7 @@ TABLES = HEAD + '''#include "guest/libcuda/export_tables.h"
 		return vc_not_supported(&once);                           \\
 	}
 
-{% for t in tables %}{% for w in t.words if w.refused %}NOT_SUPPORTED({{ w.refused }}, "export table {{ t.title }}[{{ w.index }}]")
+{% for t in tables %}{% for w in t.words if w.refused %}NOT_SUPPORTED({{ w.refused }}, "export table {{ t.title }} ({{ t.uuid }})[{{ w.index }}]")
 {% endfor %}
 const export_slot export_{{ t.name }}_words[{{ t.words | length }}] = {
 {% for w in t.words %}	{{ w.text }},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The model of a graph: nodes, edges, clones; see graph.h. Runs in the guest program.
 #include "guest/libcuda/graph.h"
+#include "guest/libcuda/condition.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,29 @@ CUresult vc_graph_enter_node(CUgraphNode handle, struct vc_gnode **ret)
 
 // ---- edges
 
+int vc_edge_special(const CUgraphEdgeData *data)
+{
+	return data->type || data->from_port || data->to_port;
+}
+
+int vc_edge_valid(const struct vc_gnode *from, CUgraphNodeType to, const CUgraphEdgeData *data)
+{
+	if (!data)
+		return 1;
+	for (size_t i = 0; i < sizeof(data->reserved); i++)
+		if (data->reserved[i])
+			return 0;
+	if (!vc_edge_special(data))
+		return 1;
+	if (from->what.type != CU_GRAPH_NODE_TYPE_KERNEL || data->to_port ||
+	    data->from_port > CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER)
+		return 0;
+	if (data->type == CU_GRAPH_DEPENDENCY_TYPE_DEFAULT)
+		return 1;
+	return data->type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC && to == CU_GRAPH_NODE_TYPE_KERNEL &&
+	       data->from_port != CU_GRAPH_KERNEL_NODE_PORT_DEFAULT;
+}
+
 int vc_edges_add(struct vc_edges *e, struct vc_gnode *node, const CUgraphEdgeData *data)
 {
 	static const CUgraphEdgeData full;
@@ -88,6 +112,7 @@ static void memory_unref(struct vc_graph_memory *m)
 {
 	if (!m || --m->references)
 		return;
+	vc_graph_memory_gone(m->bytes);
 	if (m->freed_in_graph)
 		cuMemFree_v2(m->address);
 	free(m);
@@ -96,8 +121,10 @@ static void memory_unref(struct vc_graph_memory *m)
 void vc_what_done(struct vc_what *what)
 {
 	free(what->body);
+	free(what->words);
 	if (what->child)
 		vc_graph_free(what->child);
+	vc_branch_free(what->branch);
 	memory_unref(what->memory);
 	vc_pin_release(what->pins[0]);
 	vc_pin_release(what->pins[1]);
@@ -108,7 +135,9 @@ int vc_what_copy(struct vc_what *to, const struct vc_what *from)
 {
 	*to = *from;
 	to->body = NULL;
+	to->words = NULL;
 	to->child = NULL;
+	to->branch = NULL; // graphs with bodies have no clones, and an executable graph needs none of them
 	if (to->memory)
 		to->memory->references++;
 	for (int i = 0; i < 2; i++)
@@ -119,9 +148,14 @@ int vc_what_copy(struct vc_what *to, const struct vc_what *from)
 		if (to->body)
 			memcpy(to->body, from->body, from->bytes);
 	}
+	if (from->words) {
+		to->words = calloc(from->n_words, sizeof(*to->words));
+		if (to->words)
+			memcpy(to->words, from->words, from->n_words * sizeof(*to->words));
+	}
 	if (from->child)
 		to->child = vc_graph_clone(from->child);
-	if ((from->body && !to->body) || (from->child && !to->child)) {
+	if ((from->body && !to->body) || (from->words && !to->words) || (from->child && !to->child)) {
 		vc_what_done(to);
 		return -1;
 	}
@@ -158,6 +192,7 @@ CUresult vc_gnode_new(struct vc_graph *g, struct vc_what *what, const struct vc_
 	node->params = NULL;
 	if (node->what.child)
 		node->what.child->inside = node;
+	vc_branch_attach(node);
 	for (uint32_t i = 0; i < n; i++) {
 		if (vc_edges_add(&node->behind, behind[i].node, &behind[i].data)) {
 			vc_edges_done(&node->behind);
@@ -211,6 +246,8 @@ struct vc_graph *vc_graph_new(void)
 	TAILQ_INIT(&g->nodes);
 	g->n_nodes = 0;
 	g->inside = NULL;
+	g->body_of = NULL;
+	g->conditions = NULL;
 	g->origin = 0;
 	SLIST_INIT(&g->users);
 	vc_object_publish(VC_GRAPH, g);
@@ -238,6 +275,7 @@ void vc_graph_free(struct vc_graph *g)
 	struct vc_user_reference *user;
 
 	free_nodes(g);
+	vc_conditions_free(g->conditions);
 	while ((user = SLIST_FIRST(&g->users))) {
 		SLIST_REMOVE_HEAD(&g->users, next);
 		vc_user_object_release(user->object, user->count);

@@ -10,6 +10,7 @@
 
 #include "guest/libcuda/libcuda.h"
 #include "protocol/guest/graph.h"
+#include "protocol/guest/words.h"
 
 extern pthread_mutex_t vc_graph_lock;
 
@@ -20,6 +21,10 @@ struct vc_graph_memory {
 	CUdeviceptr address;
 	size_t bytes;
 };
+
+// Counts it for the device's attributes (graph_memory.c).
+void vc_graph_memory_counts(uint64_t bytes);
+void vc_graph_memory_gone(uint64_t bytes);
 
 // Program memory that a copy in a graph reads or writes at each launch: registered as long as a node, a clone
 // of it or an executable graph has it.
@@ -37,7 +42,10 @@ struct vc_what {
 	void *body;	    // a record's fields and tail, malloc
 	CUDA_MEMCPY3D copy; // MEMCPY: as the program described it
 	CUDA_HOST_NODE_PARAMS host;
-	struct vc_graph *child; // GRAPH: a clone of the node's own
+	CUstreamBatchMemOpParams *words; // BATCH_MEM_OP: as the program gave them, malloc
+	uint32_t n_words;
+	struct vc_graph *child;	  // GRAPH: a clone of the node's own
+	struct vc_branch *branch; // CONDITIONAL (condition.h)
 	struct vc_graph_memory *memory;
 	struct vc_pin *pins[2]; // MEMCPY: NULL where memory needs none
 	CUdeviceptr address;	// MEM_FREE
@@ -74,8 +82,10 @@ struct vc_graph {
 	struct vc_object object;
 	TAILQ_HEAD(, vc_gnode) nodes; // in order of creation
 	uint32_t n_nodes;
-	struct vc_gnode *inside; // the node whose child it is; NULL: the program's own
-	uint64_t origin;	 // handle of the graph that it is a clone of
+	struct vc_gnode *inside;	  // the node whose child it is; NULL: the program's own
+	struct vc_gnode *body_of;	  // the conditional node that may run it; NULL: none
+	struct vc_conditions *conditions; // of this graph and its bodies; NULL: none were made
+	uint64_t origin;		  // handle of the graph that it is a clone of
 	SLIST_HEAD(, vc_user_reference) users;
 };
 
@@ -122,6 +132,12 @@ static inline CUresult vc_graph_leave(CUresult result)
 CUresult vc_graph_enter_graph(CUgraph handle, struct vc_graph **ret);
 CUresult vc_graph_enter_node(CUgraphNode handle, struct vc_gnode **ret);
 
+// As vc_graph_enter_node, and the node has that type and `out` is there; and the end of a call that makes the
+// node do something else of the same kind, if result is 0 (graph_params.c).
+CUresult vc_node_enter_typed(CUgraphNode handle, CUgraphNodeType type, const void *out,
+			     struct vc_gnode **ret);
+CUresult vc_node_replace(struct vc_gnode *node, CUresult result, struct vc_what *what);
+
 // ---- graph.c
 struct vc_graph *vc_graph_new(void); // NULL: no memory
 void vc_graph_free(struct vc_graph *g);
@@ -139,6 +155,12 @@ CUgraphNode vc_gnode_handle(const struct vc_gnode *node);
 int vc_what_copy(struct vc_what *to, const struct vc_what *from); // nonzero: no memory
 void vc_what_done(struct vc_what *what);
 
+// Whether the program may put such an edge from a node of that type to another (data NULL: a full
+// dependency): what begins before a node is done begins at a kernel and ends at one.
+int vc_edge_valid(const struct vc_gnode *from, CUgraphNodeType to, const CUgraphEdgeData *data);
+// Whether it is more than a full dependency, which the older questions cannot tell of.
+int vc_edge_special(const CUgraphEdgeData *data);
+
 // Adds an edge unless it is there; nonzero: no memory.
 int vc_edges_add(struct vc_edges *e, struct vc_gnode *node, const CUgraphEdgeData *data);
 int vc_edges_copy(struct vc_edges *to, const struct vc_edges *from);
@@ -149,6 +171,8 @@ CUresult vc_what_kernel(const CUDA_KERNEL_NODE_PARAMS *p, const struct vc_what *
 CUresult vc_what_copy3d(const CUDA_MEMCPY3D *p, struct vc_what *ret);
 CUresult vc_what_memset(const CUDA_MEMSET_NODE_PARAMS *p, struct vc_what *ret);
 CUresult vc_what_event(CUgraphNodeType type, CUevent event, struct vc_what *ret);
+CUresult vc_what_words(const CUstreamBatchMemOpParams *params, unsigned int count, unsigned int flags,
+		       struct vc_what *ret);
 CUresult vc_what_alloc(CUDA_MEM_ALLOC_NODE_PARAMS *p, struct vc_what *ret);
 // Of a node of that type, from what cuGraphAddNode takes.
 CUresult vc_what_any(CUgraphNodeParams *p, const struct vc_what *old, struct vc_what *ret);
@@ -181,6 +205,13 @@ struct vc_flat {
 // CUDA_ERROR_INVALID_VALUE: the graph has a cycle; OUT_OF_MEMORY.
 CUresult vc_flatten(struct vc_graph *g, struct vc_flat *ret);
 void vc_flat_done(struct vc_flat *flat);
+
+// ---- streamvalue.c
+#define VC_MAX_WORDS 255 // the driver's
+
+// Checks memory operations as the program gives them, and makes them what travels. CUresult as the driver.
+CUresult vc_words_read(const CUstreamBatchMemOpParams *params, unsigned int count, unsigned int flags,
+		       struct word_op ret[VC_MAX_WORDS]);
 
 // ---- capture.c
 // Adds a node behind what the stream captured last and makes it what follows stands behind. Takes what over.

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/libcuda/graph.h"
+#include "guest/libcuda/condition.h"
 
 CUresult cuGraphCreate(CUgraph *ret, unsigned int flags)
 {
@@ -28,7 +28,7 @@ CUresult cuGraphDestroy(CUgraph handle)
 
 	if (result)
 		return result;
-	if (g->inside)
+	if (g->inside || g->body_of)
 		return vc_graph_leave(CUDA_ERROR_INVALID_VALUE);
 	vc_graph_free(g);
 	return vc_graph_leave(CUDA_SUCCESS);
@@ -37,10 +37,12 @@ CUresult cuGraphDestroy(CUgraph handle)
 CUresult cuGraphClone(CUgraph *ret, CUgraph original)
 {
 	struct vc_graph *g, *clone;
-	CUresult result = ret ? vc_graph_enter_graph(original, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = ret ? vc_graph_enter_graph(original, &g) : vc_invalid();
 
 	if (result)
 		return result;
+	if (vc_graph_branches(g))
+		return vc_graph_leave(CUDA_ERROR_NOT_SUPPORTED);
 	clone = vc_graph_clone(g);
 	if (clone)
 		*ret = vc_graph_handle(clone);
@@ -49,19 +51,31 @@ CUresult cuGraphClone(CUgraph *ret, CUgraph original)
 
 // ---- adding nodes
 
+// The graphs that a new node has are told in its parameters.
+static void tell_graphs(const struct vc_gnode *node, CUgraphNodeParams *p)
+{
+	if (node->what.child)
+		p->graph.graph = vc_graph_handle(node->what.child);
+	if (node->what.branch)
+		p->conditional.phGraph_out = node->what.branch->handles;
+}
+
 // Adds what was made (result 0) or refused; the lock is given back.
 static CUresult add(CUgraphNode *ret, struct vc_graph *g, const CUgraphNode *deps,
-		    const CUgraphEdgeData *data, size_t n, CUresult result, struct vc_what *what)
+		    const CUgraphEdgeData *data, size_t n, CUresult result, struct vc_what *what,
+		    CUgraphNodeParams *p)
 {
 	struct vc_edges behind = { 0 };
 	struct vc_gnode *node;
 
 	if (!ret || (n && !deps))
 		result = result ? result : CUDA_ERROR_INVALID_VALUE;
+	if (!result && !vc_body_takes(g, what->type))
+		result = CUDA_ERROR_NOT_SUPPORTED;
 	for (size_t i = 0; !result && i < n; i++) {
 		struct vc_gnode *on = vc_gnode_find(deps[i]);
 
-		if (!on || on->graph != g)
+		if (!on || on->graph != g || !vc_edge_valid(on, what->type, data ? &data[i] : NULL))
 			result = CUDA_ERROR_INVALID_VALUE;
 		else if (vc_edges_add(&behind, on, data ? &data[i] : NULL))
 			result = CUDA_ERROR_OUT_OF_MEMORY;
@@ -71,8 +85,10 @@ static CUresult add(CUgraphNode *ret, struct vc_graph *g, const CUgraphNode *dep
 	else
 		result = vc_gnode_new(g, what, behind.list, behind.n, &node);
 	vc_edges_done(&behind);
-	if (!result)
+	if (!result) {
 		*ret = vc_gnode_handle(node);
+		tell_graphs(node, p);
+	}
 	return vc_graph_leave(result);
 }
 
@@ -94,17 +110,15 @@ CUresult cuGraphAddNode_v2(CUgraphNode *ret, CUgraph graph, const CUgraphNode *d
 {
 	struct vc_what what = { 0 };
 	struct vc_graph *g;
-	CUresult result = p ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = p ? vc_graph_enter_graph(graph, &g) : vc_invalid();
 
 	if (result)
 		return result;
-	result = vc_what_any(p, NULL, &what);
+	result = p->type == CU_GRAPH_NODE_TYPE_CONDITIONAL ? vc_what_condition(g, &p->conditional, &what)
+							   : vc_what_any(p, NULL, &what);
 	if (!result && p->type == CU_GRAPH_NODE_TYPE_MEM_FREE)
 		result = claim_memory(g, p->free);
-	result = add(ret, g, deps, data, n, result, &what);
-	if (!result && p->type == CU_GRAPH_NODE_TYPE_GRAPH)
-		return cuGraphChildGraphNodeGetGraph(*ret, &p->graph.graph);
-	return result;
+	return add(ret, g, deps, data, n, result, &what, p);
 }
 
 CUresult cuGraphAddNode(CUgraphNode *ret, CUgraph graph, const CUgraphNode *deps, size_t n,
@@ -119,7 +133,7 @@ CUresult cuGraphAddKernelNode_v2(CUgraphNode *ret, CUgraph graph, const CUgraphN
 	CUgraphNodeParams any = { .type = CU_GRAPH_NODE_TYPE_KERNEL };
 
 	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
+		return vc_invalid();
 	any.kernel = *p;
 	return cuGraphAddNode_v2(ret, graph, deps, NULL, n, &any);
 }
@@ -140,7 +154,7 @@ CUresult cuGraphAddMemcpyNode(CUgraphNode *ret, CUgraph graph, const CUgraphNode
 	CUgraphNodeParams any = { .type = CU_GRAPH_NODE_TYPE_MEMCPY };
 
 	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
+		return vc_invalid();
 	any.memcpy.copyCtx = ctx;
 	any.memcpy.copyParams = *p;
 	return cuGraphAddNode_v2(ret, graph, deps, NULL, n, &any);
@@ -153,7 +167,7 @@ CUresult cuGraphAddMemsetNode(CUgraphNode *ret, CUgraph graph, const CUgraphNode
 
 	(void)ctx;
 	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
+		return vc_invalid();
 	any.memset = *p;
 	return cuGraphAddNode_v2(ret, graph, deps, NULL, n, &any);
 }
@@ -164,7 +178,7 @@ CUresult cuGraphAddHostNode(CUgraphNode *ret, CUgraph graph, const CUgraphNode *
 	CUgraphNodeParams any = { .type = CU_GRAPH_NODE_TYPE_HOST };
 
 	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
+		return vc_invalid();
 	any.host = *p;
 	return cuGraphAddNode_v2(ret, graph, deps, NULL, n, &any);
 }
@@ -203,6 +217,17 @@ CUresult cuGraphAddEventWaitNode(CUgraphNode *ret, CUgraph graph, const CUgraphN
 	return cuGraphAddNode_v2(ret, graph, deps, NULL, n, &any);
 }
 
+CUresult cuGraphAddBatchMemOpNode(CUgraphNode *ret, CUgraph graph, const CUgraphNode *deps, size_t n,
+				  const CUDA_BATCH_MEM_OP_NODE_PARAMS *p)
+{
+	CUgraphNodeParams any = { .type = CU_GRAPH_NODE_TYPE_BATCH_MEM_OP };
+
+	if (!p)
+		return vc_invalid();
+	any.memOp = *p;
+	return cuGraphAddNode_v2(ret, graph, deps, NULL, n, &any);
+}
+
 CUresult cuGraphAddMemAllocNode(CUgraphNode *ret, CUgraph graph, const CUgraphNode *deps, size_t n,
 				CUDA_MEM_ALLOC_NODE_PARAMS *p)
 {
@@ -210,7 +235,7 @@ CUresult cuGraphAddMemAllocNode(CUgraphNode *ret, CUgraph graph, const CUgraphNo
 	CUresult result;
 
 	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
+		return vc_invalid();
 	any.alloc = *p;
 	result = cuGraphAddNode_v2(ret, graph, deps, NULL, n, &any);
 	if (!result)
@@ -245,7 +270,7 @@ CUresult cuGraphDestroyNode(CUgraphNode handle)
 CUresult cuGraphNodeGetType(CUgraphNode handle, CUgraphNodeType *type)
 {
 	struct vc_gnode *node;
-	CUresult result = type ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = type ? vc_graph_enter_node(handle, &node) : vc_invalid();
 
 	if (result)
 		return result;
@@ -256,7 +281,7 @@ CUresult cuGraphNodeGetType(CUgraphNode handle, CUgraphNodeType *type)
 CUresult cuGraphChildGraphNodeGetGraph(CUgraphNode handle, CUgraph *graph)
 {
 	struct vc_gnode *node;
-	CUresult result = graph ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = graph ? vc_graph_enter_node(handle, &node) : vc_invalid();
 
 	if (result)
 		return result;
@@ -270,7 +295,7 @@ CUresult cuGraphNodeFindInClone(CUgraphNode *ret, CUgraphNode original, CUgraph 
 {
 	struct vc_graph *g;
 	struct vc_gnode *node;
-	CUresult result = ret ? vc_graph_enter_graph(clone, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = ret ? vc_graph_enter_graph(clone, &g) : vc_invalid();
 
 	if (result)
 		return result;
@@ -288,6 +313,7 @@ struct answer {
 	CUgraphNode *nodes;
 	CUgraphEdgeData *data;
 	size_t room, n;
+	int loses; // an edge was more than a full dependency, and nobody asked for its data
 };
 
 static void put(struct answer *a, const struct vc_gnode *node, const CUgraphEdgeData *data)
@@ -296,6 +322,8 @@ static void put(struct answer *a, const struct vc_gnode *node, const CUgraphEdge
 		a->nodes[a->n] = vc_gnode_handle(node);
 		if (a->data)
 			a->data[a->n] = *data;
+		else if (data && vc_edge_special(data))
+			a->loses = 1;
 	}
 	a->n++;
 }
@@ -308,6 +336,8 @@ static CUresult answer(struct answer *a, size_t *count)
 		*count = a->n;
 		return vc_graph_leave(CUDA_SUCCESS);
 	}
+	if (a->loses)
+		return vc_graph_leave(CUDA_ERROR_LOSSY_QUERY);
 	for (size_t i = filled; i < a->room; i++)
 		a->nodes[i] = NULL;
 	*count = filled;
@@ -318,8 +348,8 @@ CUresult cuGraphGetNodes(CUgraph graph, CUgraphNode *nodes, size_t *count)
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = count ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
-	struct answer a = { nodes, NULL, count ? *count : 0, 0 };
+	CUresult result = count ? vc_graph_enter_graph(graph, &g) : vc_invalid();
+	struct answer a = { nodes, NULL, count ? *count : 0, 0, 0 };
 
 	if (result)
 		return result;
@@ -332,8 +362,8 @@ CUresult cuGraphGetRootNodes(CUgraph graph, CUgraphNode *nodes, size_t *count)
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = count ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
-	struct answer a = { nodes, NULL, count ? *count : 0, 0 };
+	CUresult result = count ? vc_graph_enter_graph(graph, &g) : vc_invalid();
+	struct answer a = { nodes, NULL, count ? *count : 0, 0, 0 };
 
 	if (result)
 		return result;
@@ -348,8 +378,9 @@ CUresult cuGraphGetEdges_v2(CUgraph graph, CUgraphNode *from, CUgraphNode *to, C
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = count && !from == !to ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
-	struct answer a = { from, data, count ? *count : 0, 0 }, b = { to, NULL, count ? *count : 0, 0 };
+	CUresult result = count && !from == !to ? vc_graph_enter_graph(graph, &g) : vc_invalid();
+	struct answer a = { from, data, count ? *count : 0, 0, 0 },
+		      b = { to, NULL, count ? *count : 0, 0, 0 };
 
 	if (result)
 		return result;
@@ -372,8 +403,8 @@ CUresult cuGraphNodeGetDependencies_v2(CUgraphNode handle, CUgraphNode *nodes, C
 				       size_t *count)
 {
 	struct vc_gnode *node;
-	CUresult result = count ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
-	struct answer a = { nodes, data, count ? *count : 0, 0 };
+	CUresult result = count ? vc_graph_enter_node(handle, &node) : vc_invalid();
+	struct answer a = { nodes, data, count ? *count : 0, 0, 0 };
 
 	if (result)
 		return result;
@@ -391,8 +422,8 @@ CUresult cuGraphNodeGetDependentNodes_v2(CUgraphNode handle, CUgraphNode *nodes,
 					 size_t *count)
 {
 	struct vc_gnode *node, *other;
-	CUresult result = count ? vc_graph_enter_node(handle, &node) : CUDA_ERROR_INVALID_VALUE;
-	struct answer a = { nodes, data, count ? *count : 0, 0 };
+	CUresult result = count ? vc_graph_enter_node(handle, &node) : vc_invalid();
+	struct answer a = { nodes, data, count ? *count : 0, 0, 0 };
 
 	if (result)
 		return result;
@@ -420,7 +451,7 @@ static struct vc_edge *edge_find(struct vc_gnode *to, const struct vc_gnode *fro
 
 // adding: every edge must be new; else every one must be there. Nothing changes unless all are right.
 static CUresult check_edges(const struct vc_graph *g, const CUgraphNode *from, const CUgraphNode *to,
-			    size_t n, int adding)
+			    const CUgraphEdgeData *data, size_t n, int adding)
 {
 	if (n && (!from || !to))
 		return CUDA_ERROR_INVALID_VALUE;
@@ -429,6 +460,8 @@ static CUresult check_edges(const struct vc_graph *g, const CUgraphNode *from, c
 
 		if (!a || !b || a == b || a->graph != g || b->graph != g ||
 		    (edge_find(b, a) == NULL) != (adding != 0))
+			return CUDA_ERROR_INVALID_VALUE;
+		if (adding && !vc_edge_valid(a, b->what.type, data ? &data[i] : NULL))
 			return CUDA_ERROR_INVALID_VALUE;
 	}
 	return CUDA_SUCCESS;
@@ -442,7 +475,7 @@ CUresult cuGraphAddDependencies_v2(CUgraph graph, const CUgraphNode *from, const
 
 	if (result)
 		return result;
-	result = check_edges(g, from, to, n, 1);
+	result = check_edges(g, from, to, data, n, 1);
 	for (size_t i = 0; !result && i < n; i++)
 		if (vc_edges_add(&vc_gnode_find(to[i])->behind, vc_gnode_find(from[i]),
 				 data ? &data[i] : NULL))
@@ -461,10 +494,9 @@ CUresult cuGraphRemoveDependencies_v2(CUgraph graph, const CUgraphNode *from, co
 	struct vc_graph *g;
 	CUresult result = vc_graph_enter_graph(graph, &g);
 
-	(void)data; // between two nodes there is one edge
 	if (result)
 		return result;
-	result = check_edges(g, from, to, n, 0);
+	result = check_edges(g, from, to, data, n, 0);
 	for (size_t i = 0; !result && i < n; i++) {
 		struct vc_gnode *node = vc_gnode_find(to[i]);
 		struct vc_edge *e = edge_find(node, vc_gnode_find(from[i]));
@@ -482,15 +514,15 @@ CUresult cuGraphRemoveDependencies(CUgraph graph, const CUgraphNode *from, const
 
 // ---- a picture
 
-static const char *const type_names[] = { "kernel", "memcpy", "memset",	    "host",
-					  "graph",  "empty",  "wait event", "event record",
-					  "",	    "",	      "mem alloc",  "mem free" };
+static const char *const type_names[] = { "kernel",    "memcpy",     "memset",	     "host",	   "graph",
+					  "empty",     "wait event", "event record", "",	   "",
+					  "mem alloc", "mem free",   "batch mem op", "conditional" };
 
 CUresult cuGraphDebugDotPrint(CUgraph graph, const char *path, unsigned int flags)
 {
 	struct vc_gnode *node;
 	struct vc_graph *g;
-	CUresult result = path ? vc_graph_enter_graph(graph, &g) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = path ? vc_graph_enter_graph(graph, &g) : vc_invalid();
 	FILE *f;
 
 	(void)flags; // how much detail: there is one kind of picture

@@ -14,7 +14,9 @@ static CUresult set_node(struct vc_gexec *x, struct exec_node *n, struct vc_what
 					   .enabled = (uint32_t)n->enabled };
 	CUresult result = CUDA_SUCCESS;
 
-	if (what->opcode)
+	if (what->opcode != n->what.opcode) // memory where an array was, or the other way round
+		result = CUDA_ERROR_INVALID_VALUE;
+	else if (what->opcode)
 		result = (CUresult)vgpu_call_graph_set(vc_client, &record, what->body, what->bytes);
 	if (result) {
 		vc_what_done(what);
@@ -29,7 +31,7 @@ static CUresult enter_node(CUgraphExec exec, CUgraphNode node, CUgraphNodeType t
 			   struct vc_gexec **x, struct exec_node **n)
 {
 	struct vc_context *ctx;
-	CUresult result = params ? vc_graph_enter_context(&ctx) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = params ? vc_graph_enter_context(&ctx) : vc_invalid();
 
 	if (result)
 		return result;
@@ -102,6 +104,18 @@ CUresult cuGraphExecHostNodeSetParams(CUgraphExec exec, CUgraphNode node, const 
 	return vc_graph_leave(CUDA_SUCCESS);
 }
 
+CUresult cuGraphExecBatchMemOpNodeSetParams(CUgraphExec exec, CUgraphNode node,
+					    const CUDA_BATCH_MEM_OP_NODE_PARAMS *p)
+{
+	struct vc_what what = { 0 };
+	struct exec_node *n;
+	struct vc_gexec *x;
+	CUresult result = enter_node(exec, node, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP, p, &x, &n);
+
+	return result ? result
+		      : set_result(x, n, vc_what_words(p->paramArray, p->count, p->flags, &what), &what);
+}
+
 static CUresult set_event(CUgraphExec exec, CUgraphNode node, CUgraphNodeType type, CUevent event)
 {
 	struct vc_what what = { 0 };
@@ -125,7 +139,7 @@ CUresult cuGraphExecEventWaitNodeSetEvent(CUgraphExec exec, CUgraphNode node, CU
 CUresult cuGraphExecNodeSetParams(CUgraphExec exec, CUgraphNode node, CUgraphNodeParams *p)
 {
 	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
+		return vc_invalid();
 	switch (p->type) {
 	case CU_GRAPH_NODE_TYPE_KERNEL: return cuGraphExecKernelNodeSetParams_v2(exec, node, &p->kernel);
 	case CU_GRAPH_NODE_TYPE_MEMCPY:
@@ -133,6 +147,8 @@ CUresult cuGraphExecNodeSetParams(CUgraphExec exec, CUgraphNode node, CUgraphNod
 	case CU_GRAPH_NODE_TYPE_MEMSET: return cuGraphExecMemsetNodeSetParams(exec, node, &p->memset, NULL);
 	case CU_GRAPH_NODE_TYPE_HOST: return cuGraphExecHostNodeSetParams(exec, node, &p->host);
 	case CU_GRAPH_NODE_TYPE_GRAPH: return cuGraphExecChildGraphNodeSetParams(exec, node, p->graph.graph);
+	case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP:
+		return cuGraphExecBatchMemOpNodeSetParams(exec, node, &p->memOp);
 	case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
 	case CU_GRAPH_NODE_TYPE_EVENT_RECORD: return set_event(exec, node, p->type, p->event);
 	default: return CUDA_ERROR_NOT_SUPPORTED;
@@ -165,7 +181,7 @@ CUresult cuGraphNodeGetEnabled(CUgraphExec exec, CUgraphNode node, unsigned int 
 	struct vc_context *ctx;
 	struct exec_node *n;
 	struct vc_gexec *x;
-	CUresult result = enabled ? vc_graph_enter_context(&ctx) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = enabled ? vc_graph_enter_context(&ctx) : vc_invalid();
 
 	if (result)
 		return result;
@@ -201,12 +217,17 @@ static CUresult update_nodes(struct vc_gexec *x, uint32_t first, const struct vc
 
 	for (uint32_t i = 0; i < flat->n_nodes; i++) {
 		const struct vc_what *to = flat->nodes[i].what ? flat->nodes[i].what : &empty;
+		const struct vc_what *from = &x->nodes[first + i].what;
 
-		if (to->type == x->nodes[first + i].what.type)
+		if (to->type != CU_GRAPH_NODE_TYPE_CONDITIONAL && to->type == from->type)
 			continue;
-		*info = (CUgraphExecUpdateResultInfo){ .result = CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED,
-						       .errorNode =
-							   (CUgraphNode)(uintptr_t)flat->nodes[i].handle };
+		if (to->type == from->type && same_what(to, from))
+			continue; // another graph's conditions are others
+		*info = (CUgraphExecUpdateResultInfo){
+			.result = to->type == from->type ? CU_GRAPH_EXEC_UPDATE_ERROR_NOT_SUPPORTED
+							 : CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED,
+			.errorNode = (CUgraphNode)(uintptr_t)flat->nodes[i].handle
+		};
 		return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
 	}
 	for (uint32_t i = 0; !result && i < flat->n_nodes; i++) {
@@ -250,7 +271,7 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph, CUgraphExecUpdate
 	struct vc_context *ctx;
 	struct vc_graph *g;
 	struct vc_gexec *x;
-	CUresult result = info ? vc_graph_enter_context(&ctx) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = info ? vc_graph_enter_context(&ctx) : vc_invalid();
 
 	if (result)
 		return result;

@@ -6,7 +6,7 @@
 
 #include "common/limits.h"
 #include "guest/client/calls_gen.h"
-#include "guest/libcuda/graph.h"
+#include "guest/libcuda/condition.h"
 
 #define FLAGS                                                                                   \
 	(CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD | \
@@ -119,6 +119,8 @@ static char *describe_node(const struct exec_node *n, char *to)
 		head.kind = GRAPH_NODE_RECORD;
 	else if (n->what.type == CU_GRAPH_NODE_TYPE_HOST)
 		head.kind = GRAPH_NODE_HOST;
+	else if (n->what.type == CU_GRAPH_NODE_TYPE_CONDITIONAL)
+		head.kind = GRAPH_NODE_CONDITION;
 	memcpy(to, &head, sizeof(head));
 	to += sizeof(head);
 	if (head.kind == GRAPH_NODE_HOST)
@@ -143,7 +145,9 @@ static void describe(const struct vc_gexec *x, char *to)
 
 static CUresult send(struct vc_gexec *x, uint32_t *error_node)
 {
-	struct record_graph_create record = { .graph = vc_object_handle(VC_GEXEC, x) };
+	struct record_graph_create record = { .graph = vc_object_handle(VC_GEXEC, x),
+					      .flags =
+						  x->flags & CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY };
 	struct reply_graph_create reply = { .error_node = UINT32_MAX };
 	uint64_t bytes = description_bytes(x);
 	char *text = bytes <= VGPU_MAX_IMAGE_BYTES ? calloc(1, bytes) : NULL;
@@ -164,7 +168,9 @@ static CUresult send(struct vc_gexec *x, uint32_t *error_node)
 	return result;
 }
 
-static CUresult instantiate(CUgraphExec *ret, CUgraph graph, uint64_t flags, CUgraphNode *error_node)
+// told: of the answers only, which must be empty.
+static CUresult instantiate(CUgraphExec *ret, CUgraph graph, uint64_t flags,
+			    CUDA_GRAPH_INSTANTIATE_PARAMS *told)
 {
 	struct vc_graph *g = vc_graph_find(graph);
 	uint32_t bad = UINT32_MAX;
@@ -176,7 +182,14 @@ static CUresult instantiate(CUgraphExec *ret, CUgraph graph, uint64_t flags, CUg
 		return g && ret && (flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH)
 			   ? CUDA_ERROR_NOT_SUPPORTED
 			   : CUDA_ERROR_INVALID_VALUE;
+	if (g->body_of)
+		return CUDA_ERROR_INVALID_VALUE; // a part of another graph
 	result = vc_flatten(g, &flat);
+	if (!result && vc_conditions_unused(g)) {
+		vc_flat_done(&flat);
+		told->result_out = CUDA_GRAPH_INSTANTIATE_CONDITIONAL_HANDLE_UNUSED;
+		result = CUDA_ERROR_INVALID_VALUE;
+	}
 	if (result)
 		return result;
 	x = vc_object_new(VC_GEXEC);
@@ -191,8 +204,8 @@ static CUresult instantiate(CUgraphExec *ret, CUgraph graph, uint64_t flags, CUg
 	if (!result)
 		result = send(x, &bad);
 	if (result) {
-		if (error_node && bad < x->n_nodes)
-			*error_node = (CUgraphNode)(uintptr_t)x->nodes[bad].handle;
+		if (bad < x->n_nodes)
+			told->hErrNode_out = (CUgraphNode)(uintptr_t)x->nodes[bad].handle;
 		free_parts(x);
 		vc_object_free(VC_GEXEC, x);
 		return result;
@@ -207,36 +220,41 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned 
 	struct vc_context *ctx;
 	CUresult result = vc_graph_enter_context(&ctx);
 
-	return result ? result : vc_graph_leave(instantiate(exec, graph, flags, NULL));
+	return result
+		   ? result
+		   : vc_graph_leave(instantiate(exec, graph, flags, &(CUDA_GRAPH_INSTANTIATE_PARAMS){ 0 }));
 }
 
 CUresult cuGraphInstantiate_v2(CUgraphExec *exec, CUgraph graph, CUgraphNode *error_node, char *log,
 			       size_t bytes)
 {
+	CUDA_GRAPH_INSTANTIATE_PARAMS told = { 0 };
 	struct vc_context *ctx;
 	CUresult result = vc_graph_enter_context(&ctx);
 
 	if (result)
 		return result;
-	if (error_node)
-		*error_node = NULL;
 	if (log && bytes)
 		log[0] = '\0';
-	return vc_graph_leave(instantiate(exec, graph, 0, error_node));
+	result = vc_graph_leave(instantiate(exec, graph, 0, &told));
+	if (error_node)
+		*error_node = told.hErrNode_out;
+	return result;
 }
 
 CUresult cuGraphInstantiateWithParams(CUgraphExec *exec, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS *p)
 {
 	struct vc_context *ctx;
-	CUresult result = p ? vc_graph_enter_context(&ctx) : CUDA_ERROR_INVALID_VALUE;
+	CUresult result = p ? vc_graph_enter_context(&ctx) : vc_invalid();
 
 	if (result)
 		return result;
 	p->hErrNode_out = NULL;
-	result = vc_graph_leave(instantiate(exec, graph, p->flags, &p->hErrNode_out));
-	p->result_out = !result		  ? CUDA_GRAPH_INSTANTIATE_SUCCESS
-			: p->hErrNode_out ? CUDA_GRAPH_INSTANTIATE_NODE_OPERATION_NOT_SUPPORTED
-					  : CUDA_GRAPH_INSTANTIATE_ERROR;
+	p->result_out = CUDA_GRAPH_INSTANTIATE_SUCCESS;
+	result = vc_graph_leave(instantiate(exec, graph, p->flags, p));
+	if (result && p->result_out == CUDA_GRAPH_INSTANTIATE_SUCCESS)
+		p->result_out = p->hErrNode_out ? CUDA_GRAPH_INSTANTIATE_NODE_OPERATION_NOT_SUPPORTED
+						: CUDA_GRAPH_INSTANTIATE_ERROR;
 	if (!result && (p->flags & CUDA_GRAPH_INSTANTIATE_FLAG_UPLOAD))
 		result = cuGraphUpload(*exec, p->hUploadStream);
 	return result;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "common/limits.h"
-#include "guest/libcuda/graph.h"
+#include "guest/libcuda/condition.h"
 
 enum { NEW, OPEN, PLACED };
 
@@ -75,6 +75,20 @@ static CUresult put_child(struct vc_gnode *node, struct vc_flat *flat, uint32_t 
 	return result;
 }
 
+// The bodies follow their node, each in an order of its own; no edge leads into one or out of one.
+static CUresult put_bodies(struct vc_gnode *node, struct vc_flat *flat)
+{
+	CUresult result = CUDA_SUCCESS;
+
+	for (uint32_t i = 0; !result && i < node->what.branch->n; i++) {
+		uint32_t first = flat->n_nodes;
+
+		result = flatten(node->what.branch->graphs[i], flat, 0, 0);
+		vc_branch_count(node, i, flat->n_nodes - first);
+	}
+	return result;
+}
+
 static CUresult place(struct vc_gnode *node, struct vc_flat *flat, uint32_t entry, int inside)
 {
 	struct vc_what *what = node->what.type == CU_GRAPH_NODE_TYPE_GRAPH ? NULL : &node->what;
@@ -87,6 +101,8 @@ static CUresult place(struct vc_gnode *node, struct vc_flat *flat, uint32_t entr
 				  &node->behind.list[i].data);
 	if (!result && !what)
 		result = put_child(node, flat, node->number);
+	if (!result && node->what.branch)
+		result = put_bodies(node, flat);
 	return result;
 }
 

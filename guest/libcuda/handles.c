@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "guest/libcuda/condition.h"
 #include "guest/libcuda/graph.h"
 #include "guest/libcuda/objects.h"
+#include "guest/libcuda/pool.h"
 
 #define CHUNKS(limit)	   (((limit) + VC_CHUNK - 1) / VC_CHUNK)
 #define TABLE(name, limit) static _Atomic(char *) name##_chunks[CHUNKS(limit)]
@@ -21,7 +23,6 @@
 #define MAX_GRAPHS    65536
 #define MAX_NODES     (1u << 22) // of all graphs, clones included
 #define MAX_USERS     65536
-#define MAX_VMEMS     65536
 #define MAX_POOLS     4096
 
 TABLE(stream, VGPU_MAX_STREAMS);
@@ -34,10 +35,15 @@ TABLE(library, MAX_LIBRARIES);
 TABLE(kernel, MAX_KERNELS);
 TABLE(link, MAX_LINKS);
 TABLE(gexec, VGPU_MAX_GRAPHS);
+TABLE(array, VGPU_MAX_ARRAYS);
+TABLE(mipmap, VGPU_MAX_MIPMAPS);
+TABLE(texture, VGPU_MAX_TEXTURES);
+TABLE(surface, VGPU_MAX_SURFACES);
 TABLE(graph, MAX_GRAPHS);
 TABLE(gnode, MAX_NODES);
 TABLE(user_object, MAX_USERS);
-TABLE(vmem, MAX_VMEMS);
+TABLE(physical, VGPU_MAX_PHYSICAL);
+TABLE(conditions, VGPU_MAX_CONDITION_SETS);
 TABLE(pool, MAX_POOLS);
 
 struct vc_table vc_tables[VC_KINDS] = {
@@ -51,10 +57,15 @@ struct vc_table vc_tables[VC_KINDS] = {
 	[VC_KERNEL] = { kernel_chunks, MAX_KERNELS, sizeof(struct vc_kernel) },
 	[VC_LINK] = { link_chunks, MAX_LINKS, sizeof(struct vc_link) },
 	[VC_GEXEC] = { gexec_chunks, VGPU_MAX_GRAPHS, sizeof(struct vc_gexec) },
+	[VC_ARRAY] = { array_chunks, VGPU_MAX_ARRAYS, sizeof(struct vc_array) },
+	[VC_MIPMAP] = { mipmap_chunks, VGPU_MAX_MIPMAPS, sizeof(struct vc_mipmap) },
+	[VC_TEXTURE] = { texture_chunks, VGPU_MAX_TEXTURES, sizeof(struct vc_texture) },
+	[VC_SURFACE] = { surface_chunks, VGPU_MAX_SURFACES, sizeof(struct vc_surface) },
 	[VC_GRAPH] = { graph_chunks, MAX_GRAPHS, sizeof(struct vc_graph) },
 	[VC_GNODE] = { gnode_chunks, MAX_NODES, sizeof(struct vc_gnode) },
 	[VC_POOL] = { pool_chunks, MAX_POOLS, sizeof(struct vc_pool) },
-	[VC_VMEM] = { vmem_chunks, MAX_VMEMS, sizeof(struct vc_vmem) },
+	[VC_PHYSICAL] = { physical_chunks, VGPU_MAX_PHYSICAL, sizeof(struct vc_physical) },
+	[VC_CONDITIONS] = { conditions_chunks, VGPU_MAX_CONDITION_SETS, sizeof(struct vc_conditions) },
 	[VC_USER_OBJECT] = { user_object_chunks, MAX_USERS, sizeof(struct vc_user_object) },
 };
 
@@ -63,6 +74,24 @@ static struct {
 	struct vc_object *first, *last; // free, oldest first
 	uint32_t made;			// indices below this exist
 } makers[VC_KINDS] = { [0 ... VC_KINDS - 1] = { PTHREAD_MUTEX_INITIALIZER, NULL, NULL, 0 } };
+
+void vc_objects_limit(void)
+{
+	static const enum vc_kind kinds[VGPU_OBJECT_LIMITS] = {
+		[VGPU_OBJECTS_STREAMS] = VC_STREAM,   [VGPU_OBJECTS_EVENTS] = VC_EVENT,
+		[VGPU_OBJECTS_MODULES] = VC_MODULE,   [VGPU_OBJECTS_FUNCTIONS] = VC_FUNCTION,
+		[VGPU_OBJECTS_GRAPHS] = VC_GEXEC,     [VGPU_OBJECTS_ARRAYS] = VC_ARRAY,
+		[VGPU_OBJECTS_MIPMAPS] = VC_MIPMAP,   [VGPU_OBJECTS_TEXTURES] = VC_TEXTURE,
+		[VGPU_OBJECTS_SURFACES] = VC_SURFACE, [VGPU_OBJECTS_PHYSICAL] = VC_PHYSICAL,
+	};
+
+	for (unsigned i = 0; i < VGPU_OBJECT_LIMITS; i++) {
+		uint32_t limit = vgpu_client_object_limit(vc_client, i);
+
+		if (limit && limit < vc_tables[kinds[i]].limit)
+			vc_tables[kinds[i]].limit = limit;
+	}
+}
 
 static struct vc_object *place(const struct vc_table *table, uint32_t index)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Objects that a program holds handles of. A handle is a number (protocol/guest/channel.h: kind, generation,
-// index), never a pointer; streams, events, modules, functions and executable graphs have the same handle on
-// the wire. Looking one up takes two loads and no lock. An object's memory is never unmapped and its header
-// never cleared, so a stale handle, even one that another thread destroys this moment, is refused or meets
-// the old object's bytes, but cannot crash. Thread-safe.
+// index), never a pointer; streams, events, modules, functions, executable graphs and arrays have the same
+// handle on the wire. Looking one up takes two loads and no lock. An object's memory is never unmapped and
+// its header never cleared, so a stale handle, even one that another thread destroys this moment, is refused
+// or meets the old object's bytes, but cannot crash. Thread-safe.
 #ifndef VGPU_LIBCUDA_HANDLES_H
 #define VGPU_LIBCUDA_HANDLES_H
 
@@ -20,6 +20,12 @@ enum vc_kind {
 	VC_FUNCTION = 4,
 	VC_BLOB = 5,
 	VC_GEXEC = 6,
+	VC_ARRAY = 7,
+	VC_TEXTURE = 8,
+	VC_SURFACE = 9,
+	VC_MIPMAP = 10,
+	VC_PHYSICAL = 13,
+	VC_CONDITIONS = 14,
 	VC_CONTEXT = 16, // the kinds from here on exist in the guest only
 	VC_LIBRARY = 17,
 	VC_KERNEL = 18,
@@ -27,7 +33,6 @@ enum vc_kind {
 	VC_GRAPH = 20,
 	VC_GNODE = 21,
 	VC_USER_OBJECT = 22,
-	VC_VMEM = 23,
 	VC_POOL = 24,
 	VC_KINDS = 25,
 };
@@ -51,6 +56,10 @@ struct vc_table {
 };
 
 extern struct vc_table vc_tables[VC_KINDS];
+
+// Takes over what the host allows this program, where that is less than there are places. Once, before the
+// first object.
+void vc_objects_limit(void);
 
 // A new object of the kind, not yet to be found under its handle (which vc_object_handle tells): NULL when
 // there is no memory or the kind's limit is reached.

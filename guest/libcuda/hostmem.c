@@ -207,6 +207,11 @@ CUresult cuMemAllocHost_v2(void **ptr, size_t bytes)
 	return cuMemHostAlloc(ptr, bytes, 0);
 }
 
+CUresult cuMemAllocHost(void **ptr, unsigned int bytes)
+{
+	return cuMemAllocHost_v2(ptr, bytes);
+}
+
 CUresult cuMemFreeHost(void *ptr)
 {
 	struct vc_range range;
@@ -348,6 +353,7 @@ CUresult cuMemHostRegister_v2(void *ptr, size_t bytes, unsigned int flags)
 	const unsigned int known =
 	    CU_MEMHOSTREGISTER_PORTABLE | CU_MEMHOSTREGISTER_DEVICEMAP | CU_MEMHOSTREGISTER_READ_ONLY;
 	uint64_t begin = (uintptr_t)ptr & ~(PAGE - 1), end;
+	struct vc_range of_ours;
 	struct vc_context *ctx;
 	CUresult result = vc_enter_report(&ctx);
 
@@ -358,6 +364,8 @@ CUresult cuMemHostRegister_v2(void *ptr, size_t bytes, unsigned int flags)
 	if (flags & CU_MEMHOSTREGISTER_IOMEMORY)
 		return CUDA_ERROR_NOT_SUPPORTED;
 	if (flags & ~known)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!vc_range_find((uintptr_t)ptr, &of_ours) && of_ours.kind != VC_RANGE_REGISTERED)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (vc_range_overlaps((uintptr_t)ptr, bytes))
 		return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
@@ -399,7 +407,8 @@ CUresult cuMemHostUnregister(void *ptr)
 		return result;
 	if (!ptr)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (!vc_range_find((uintptr_t)ptr, &range) && range.kind != VC_RANGE_REGISTERED)
+	if (!vc_range_find((uintptr_t)ptr, &range) &&
+	    (range.kind != VC_RANGE_REGISTERED || range.base != (uintptr_t)ptr))
 		return CUDA_ERROR_INVALID_VALUE;
 	result = vc_streams_wait_all(NULL);
 	if (vc_range_remove((uintptr_t)ptr, 1u << VC_RANGE_REGISTERED, &range))

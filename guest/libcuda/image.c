@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "guest/libcuda/libcuda.h"
+#include "protocol/guest/link_image.h"
 
 #define WRAPPER_MAGIC 0x466243b1u
 #define FATBIN_MAGIC  0xba55ed50u
@@ -75,6 +76,7 @@ size_t vc_image_size(const void **image)
 	const char *p = *image;
 	struct fatbin_header fatbin;
 	struct wrapper wrapper;
+	struct link_image_header linked;
 	uint32_t magic;
 
 	if (!p || !p[0])
@@ -96,6 +98,10 @@ size_t vc_image_size(const void **image)
 	if (magic == FATBIN_MAGIC) {
 		memcpy(&fatbin, p, sizeof(fatbin));
 		return fatbin.header_bytes + fatbin.bytes;
+	}
+	if (magic == LINK_IMAGE_MAGIC) {
+		memcpy(&linked, p, sizeof(linked));
+		return linked.bytes;
 	}
 	if (memcmp(p, ELFMAG, SELFMAG) == 0)
 		return elf_size(p);

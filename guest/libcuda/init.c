@@ -54,8 +54,9 @@ static CUresult init_locked(void)
 
 	if (!vc_client && vgpu_client_open(NULL, &vc_client) < 0) {
 		vc_log("cuInit: %s", vgpu_client_open_error());
-		return CUDA_ERROR_NO_DEVICE;
+		return (CUresult)vgpu_client_open_result();
 	}
+	vc_objects_limit();
 	result = vc_device_init();
 	if (!result && !vc_device.visible)
 		result = CUDA_ERROR_NO_DEVICE;
@@ -101,6 +102,8 @@ CUresult cuInit(unsigned int flags)
 
 CUresult cuDriverGetVersion(int *version)
 {
+	if (atomic_load(&vc_state) == VC_SHUT_DOWN)
+		return CUDA_ERROR_DEINITIALIZED;
 	if (!version)
 		return CUDA_ERROR_INVALID_VALUE;
 	*version = VC_DRIVER_VERSION;

@@ -22,11 +22,23 @@ struct launch {
 	unsigned int attribute_count;
 };
 
+// Said once for a function that is launched again and again.
+static CUresult refuse(const struct vc_function *f)
+{
+	static _Atomic(const struct vc_function *) said;
+
+	if (atomic_exchange(&said, f) != f)
+		vc_log("launch of %s: the image has no code that this device can run", f->name);
+	return (CUresult)f->refusal;
+}
+
 static CUresult check_shape(const struct launch *l)
 {
 	const int32_t *a = vc_device.attributes;
 	uint64_t threads = (uint64_t)l->block[0] * l->block[1] * l->block[2];
 
+	if (!VC_LIKELY(!l->f->refusal))
+		return refuse(l->f);
 	for (int i = 0; i < 3; i++) {
 		if (!l->grid[i] || l->grid[i] > (unsigned int)a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X + i])
 			return CUDA_ERROR_INVALID_VALUE;
@@ -146,12 +158,20 @@ static CUresult describe(const struct launch *l, void **body, uint32_t *bytes)
 	return CUDA_SUCCESS;
 }
 
-static CUresult capture(const struct launch *l)
+// The node carries what the launch would have had from its stream.
+static CUresult capture(const struct launch *launch)
 {
 	struct vc_what what = { .type = CU_GRAPH_NODE_TYPE_KERNEL, .opcode = OPCODE_LAUNCH };
-	CUresult result = describe(l, &what.body, &what.bytes);
+	CUlaunchAttribute attributes[VGPU_MAX_LAUNCH_ATTRS];
+	struct launch l = *launch;
+	CUresult result;
 
-	return result ? result : vc_capture_add(l->stream, &what);
+	if (l.attribute_count)
+		memcpy(attributes, l.attributes, l.attribute_count * sizeof(attributes[0]));
+	l.attributes = attributes;
+	l.attribute_count = vc_stream_attributes_of(l.stream, attributes, l.attribute_count);
+	result = describe(&l, &what.body, &what.bytes);
+	return result ? result : vc_capture_add(l.stream, &what);
 }
 
 static CUresult submit(const struct launch *l)

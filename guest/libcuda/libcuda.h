@@ -13,6 +13,7 @@
 #include "guest/libcuda/log.h"
 #include "guest/libcuda/objects.h"
 #include "protocol/cuda/cuda_abi.h"
+#include "protocol/guest/calls.h"
 
 #define VC_EXPORT    __attribute__((visibility("default")))
 #define VC_LIKELY(x) __builtin_expect(!!(x), 1)
@@ -21,7 +22,7 @@
 #include "protocol/cuda/cuda_calls.def"
 #undef CUDA_CALL
 
-#define VC_DRIVER_VERSION 13000 // what cuDriverGetVersion answers; symbols.yaml holds its names
+#define VC_DRIVER_VERSION CUDA_ABI_VERSION // what cuDriverGetVersion answers; symbols.yaml holds its names
 
 // ---- state of the library (init.c)
 
@@ -39,6 +40,16 @@ static inline CUresult vc_ready(void)
 	int state = atomic_load_explicit(&vc_state, memory_order_relaxed);
 
 	return VC_LIKELY(state == VC_READY) ? CUDA_SUCCESS : vc_state_result(state);
+}
+
+const char *vc_error_name(CUresult error); // never NULL
+
+// The answer to arguments that cannot be right. That the library is not ready comes first, as in the driver.
+static inline CUresult vc_invalid(void)
+{
+	CUresult result = vc_ready();
+
+	return result ? result : CUDA_ERROR_INVALID_VALUE;
 }
 
 // ---- the calling thread (context.c)
@@ -73,6 +84,9 @@ int vc_stack_push(struct vc_context *ctx, uint64_t handle);
 // Takes the current context off and returns its handle, 0: there was none.
 uint64_t vc_stack_pop(void);
 
+// print.c: what was said of the context's failure is on stderr when a call has told of it. Returns sticky.
+CUresult vc_context_failed(int sticky);
+
 // Ready, no callback, a live current context (in *ctx) and no sticky error: what nearly every call asks.
 // *ctx means nothing on failure.
 static inline CUresult vc_enter(struct vc_context **ctx)
@@ -94,7 +108,7 @@ static inline CUresult vc_enter(struct vc_context **ctx)
 		return CUDA_ERROR_CONTEXT_IS_DESTROYED;
 	sticky = vgpu_client_sticky(vc_client);
 	if (!VC_LIKELY(!sticky))
-		return (CUresult)sticky;
+		return vc_context_failed(sticky);
 	return CUDA_SUCCESS;
 }
 
@@ -139,6 +153,15 @@ CUresult vc_stream_resolve_any(CUstream stream, struct vc_stream **ret);
 // To be called after each record of GPU work pushed to the stream; returns its number in the stream.
 uint64_t vc_stream_submitted(struct vc_stream *stream);
 
+// Puts what kernels get from the stream's attributes and priority behind the n attributes of a launch that is
+// captured, unless they say it themselves or the list, of VGPU_MAX_LAUNCH_ATTRS, is full; returns how many
+// there are then (streamattr.c).
+unsigned int vc_stream_attributes_of(struct vc_stream *stream, CUlaunchAttribute *list, unsigned int n);
+
+// How many there were, and whether all streams are known to be done with all they were given.
+uint64_t vc_stream_position(const struct vc_stream *stream);
+int vc_streams_idle(void);
+
 // Makes sure that a fence stands behind all work submitted so far; *value is what its slot will hold then.
 CUresult vc_stream_fence(struct vc_stream *stream, uint64_t *value);
 
@@ -156,11 +179,25 @@ int vc_stream_passed(const struct vc_stream *stream, uint64_t handle, uint64_t p
 
 void vc_stream_destroy(struct vc_stream *stream);
 void vc_event_destroy(struct vc_event *event);
+// The event that the handle names, for a call that needs no context. CUDA_ERROR_INVALID_HANDLE.
+CUresult vc_event_enter(CUevent event, struct vc_event **ret);
+// A new event with those flags that is not to be found yet; the caller's until vc_event_publish.
+CUresult vc_event_new(struct vc_context *ctx, unsigned int flags, struct vc_event **ret);
+CUevent vc_event_publish(struct vc_event *event);
+// A stream or event of the context (NULL: of none), with nothing asked of the caller. flags as cuEventCreate.
+CUresult vc_stream_new(struct vc_context *ctx, uint32_t flags, int32_t priority, struct vc_stream **ret);
+CUresult vc_event_make(struct vc_context *ctx, uint32_t flags, struct vc_event **ret);
+// A new stream comes to stand behind what its context was told to wait for (context_event.c). NULL is
+// accepted.
+CUresult vc_context_gate(struct vc_context *ctx, struct vc_stream *s);
 // Destroys the streams, events, modules or memory that a context owns.
 void vc_streams_release(struct vc_context *ctx);
 void vc_events_release(struct vc_context *ctx);
 void vc_modules_release(struct vc_context *ctx);
 void vc_memory_release(struct vc_context *ctx);
+void vc_arrays_release(struct vc_context *ctx);
+void vc_textures_release(struct vc_context *ctx);
+void vc_surfaces_release(struct vc_context *ctx);
 
 // A slot for a fence that has none yet; the slot stays with it. CUDA_ERROR_OUT_OF_MEMORY.
 CUresult vc_fence_init(struct vc_fence *fence);
@@ -174,6 +211,13 @@ static inline void vc_printed(void)
 	if (__builtin_expect(vgpu_client_printed(vc_client), 0))
 		vc_print_take();
 }
+
+// Whether the executor has to be asked for an exact answer: the program has waited for something since
+// `asked` was passed here last, and what it waited for may have stood behind this. Else a fence or a watch
+// tells in time. Who asks waits at most VC_LOOK_NS, and not for the answer: what the question stands behind
+// in the ring may wait for this very thread.
+#define VC_LOOK_NS 1000000u
+int vc_ask_again(_Atomic uint64_t *asked);
 
 // Waits until the slot holds the value: 0, or the error that ended the wait before.
 CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value);
@@ -224,25 +268,44 @@ CUresult vc_function_blocks(struct vc_function *f, int threads, size_t shared, u
 			    int *blocks);
 CUresult vc_function_param(const struct vc_function *f, size_t index, size_t *offset, size_t *size);
 
+// ---- arrays (array.c): NULL if the handle names none
+
+struct vc_array *vc_array_find(CUarray array);
+struct vc_mipmap *vc_mipmap_find(CUmipmappedArray mipmap);
+
 // ---- copies (copy.c)
 
-enum vc_side { VC_SIDE_DEVICE, VC_SIDE_HOST, VC_SIDE_ANY }; // what the program says an address is
+// What the program says an address is; an array has a handle instead, and a place.
+enum vc_side { VC_SIDE_DEVICE, VC_SIDE_HOST, VC_SIDE_ANY, VC_SIDE_ARRAY };
 
 // A copy of rows: depth slices of height rows of width bytes.
 struct vc_copy {
-	uint64_t dst, src;
+	uint64_t dst, src;	       // of an array: its handle
+	uint64_t dst_at[3], src_at[3]; // of an array: byte, row, slice that the copy begins at
 	enum vc_side dst_side, src_side;
 	uint64_t width, height, depth;
 	uint64_t dst_pitch, src_pitch, dst_slice, src_slice;
 };
 // sync: the synchronous form's rules; else the asynchronous one's.
 CUresult vc_copy_submit(struct vc_stream *stream, const struct vc_copy *copy, int sync);
-// Writes a few bytes, taken at once, to memory that the GPU reaches.
-CUresult vc_write_submit(struct vc_stream *stream, uint64_t dst, const void *from, uint32_t bytes);
 
-// What such a copy is as a record, for a stream to be named: both sides must be memory that the GPU reaches.
-struct record_copy;
-CUresult vc_copy_describe(const struct vc_copy *copy, struct record_copy *ret);
+// Whether n numbers say where the runs of a batch of count begin: rising, the first 0 (memcpy_batch.c).
+int vc_runs_are_right(const size_t *begins, size_t n, size_t count);
+
+// What such a copy is as a record, for a stream to be named: both sides must be arrays or memory that the GPU
+// reaches.
+struct vc_copy_record {
+	uint16_t opcode; // OPCODE_COPY or OPCODE_COPY_ARRAY
+	union {
+		struct record_copy copy;
+		struct record_copy_array copy_array;
+	};
+};
+static inline uint32_t vc_copy_record_bytes(const struct vc_copy_record *r)
+{
+	return r->opcode == OPCODE_COPY ? sizeof(r->copy) : sizeof(r->copy_array);
+}
+CUresult vc_copy_describe(const struct vc_copy *copy, struct vc_copy_record *ret);
 CUresult vc_copy_of_3d(const CUDA_MEMCPY3D *c, struct vc_copy *ret);
 struct record_set;
 CUresult vc_set_describe(CUdeviceptr dst, uint64_t pitch, uint32_t value, uint32_t element, uint64_t width,
@@ -296,12 +359,6 @@ CUresult vc_host_prepare(struct vc_host_jobs *jobs, CUhostFn fn, void *user, uin
 			 uint64_t value);
 void vc_host_queue(struct vc_host_jobs *jobs);
 void vc_host_drop(struct vc_host_jobs *jobs);
-
-// ---- memory pools (pool.c)
-
-// Counts bytes for the pool of this handle (0: the current one, which is stored), or refuses them.
-CUresult vc_pool_take(uint64_t *handle, uint64_t bytes);
-void vc_pool_give(uint64_t handle, uint64_t bytes); // 0: nothing
 
 // ---- the device (device.c)
 

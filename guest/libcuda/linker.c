@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The driver's linker, as far as one input needs none: a single PTX text or cubin is handed back as the
-// linked image, which cuModuleLoadData takes as it is. More than one input is not supported. Runs in the
-// guest.
+// The driver's linker. A single PTX text, cubin or fat binary needs none and is handed back as the linked
+// image; several inputs are handed back as one image of our own (protocol/guest/link_image.h), which the
+// backend links when it loads it. cuModuleLoadData takes either. Runs in the guest.
 //
 // A program expects the compiler's errors and logs at cuLinkComplete, so the image is loaded there. Most
 // programs load what they linked at once, some of them a copy of it; the module waits for that (the last one
@@ -16,6 +16,7 @@
 #include "common/cleanup.h"
 #include "common/limits.h"
 #include "guest/libcuda/libcuda.h"
+#include "protocol/guest/link_image.h"
 
 // The module of the last completed link, until it is loaded, unloaded or another link completes.
 static struct {
@@ -92,9 +93,11 @@ CUresult cuLinkCreate_v2(unsigned int count, CUjit_option *options, void **value
 	link = vc_object_new(VC_LINK);
 	if (!link)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	link->inputs = NULL;
+	link->n_inputs = 0;
+	link->input_bytes = 0;
 	link->image = NULL;
 	link->image_bytes = 0;
-	link->complete = 0;
 	link->count = count;
 	link->ret_values = values;
 	for (unsigned int i = 0; i < count; i++) {
@@ -117,11 +120,31 @@ static CUresult enter_link(CUlinkState state, struct vc_link **ret)
 	return *ret ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
+static CUresult add_input(struct vc_link *link, CUjitInputType type, const void *data, size_t bytes)
+{
+	struct vc_link_input *grown;
+	char *copy;
+
+	if (link->n_inputs == VGPU_MAX_LINK_INPUTS || bytes > VGPU_MAX_IMAGE_BYTES - link->input_bytes)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	grown = reallocarray(link->inputs, link->n_inputs + 1, sizeof(*grown));
+	if (!grown)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	link->inputs = grown;
+	copy = malloc(bytes + 1);
+	if (!copy)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	memcpy(copy, data, bytes);
+	copy[bytes] = '\0'; // a text may come without its end
+	grown[link->n_inputs++] = (struct vc_link_input){ type, copy, bytes };
+	link->input_bytes += bytes;
+	return CUDA_SUCCESS;
+}
+
 CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, size_t bytes, const char *name,
 			  unsigned int count, CUjit_option *options, void **values)
 {
 	struct vc_link *link;
-	char *copy;
 	CUresult result = enter_link(state, &link);
 
 	(void)name;
@@ -129,22 +152,14 @@ CUresult cuLinkAddData_v2(CUlinkState state, CUjitInputType type, void *data, si
 	(void)values;
 	if (result)
 		return result;
-	if (!data || !bytes || type < 0 || type >= CU_JIT_INPUT_COUNT || (count && (!options || !values)))
+	if (!data || !bytes || type < 0 || type >= CU_JIT_INPUT_COUNT || link->image ||
+	    (count && (!options || !values)))
 		return CUDA_ERROR_INVALID_VALUE;
-	if (link->image || (type != CU_JIT_INPUT_PTX && type != CU_JIT_INPUT_CUBIN)) {
-		vc_log("linking several inputs or other kinds than PTX and cubin is not supported yet");
+	if (type == CU_JIT_INPUT_NVVM) {
+		vc_log("linking NVVM code is not supported");
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}
-	if (bytes > VGPU_MAX_IMAGE_BYTES)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	copy = malloc(bytes + 1);
-	if (!copy)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	memcpy(copy, data, bytes);
-	copy[bytes] = '\0'; // a text may come without its end
-	link->image = copy;
-	link->image_bytes = type == CU_JIT_INPUT_PTX ? strlen(copy) + 1 : bytes;
-	return CUDA_SUCCESS;
+	return add_input(link, type, data, bytes);
 }
 
 CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *path, unsigned int count,
@@ -179,20 +194,78 @@ CUresult cuLinkAddFile_v2(CUlinkState state, CUjitInputType type, const char *pa
 	return cuLinkAddData_v2(state, type, data, have, path, count, options, values);
 }
 
-static CUresult compile(struct vc_link *link)
+static size_t aligned(size_t bytes)
+{
+	return (bytes + 7) & ~(size_t)7;
+}
+
+// All inputs in one image.
+static CUresult join(const struct vc_link *link, char **ret, size_t *ret_bytes)
+{
+	size_t at = sizeof(struct link_image_header) + link->n_inputs * sizeof(struct link_image_input);
+	struct link_image_header head = { .magic = LINK_IMAGE_MAGIC, .n_inputs = link->n_inputs };
+	struct link_image_input *input;
+	char *image;
+
+	head.bytes = at;
+	for (unsigned int i = 0; i < link->n_inputs; i++)
+		head.bytes += aligned(link->inputs[i].bytes + 1);
+	image = calloc(1, head.bytes);
+	if (!image)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	memcpy(image, &head, sizeof(head));
+	input = (struct link_image_input *)(image + sizeof(head));
+	for (unsigned int i = 0; i < link->n_inputs; i++) {
+		const struct vc_link_input *from = &link->inputs[i];
+
+		input[i] = (struct link_image_input){ .type = (uint32_t)from->type,
+						      .offset = at,
+						      .bytes = from->bytes };
+		memcpy(image + at, from->data, from->bytes);
+		at += aligned(from->bytes + 1);
+	}
+	*ret = image;
+	*ret_bytes = head.bytes;
+	return CUDA_SUCCESS;
+}
+
+// What the program gets: the one input that needs no linker, or all of them.
+static CUresult make_image(const struct vc_link *link, char **ret, size_t *ret_bytes)
+{
+	const struct vc_link_input *one = link->inputs;
+
+	if (link->n_inputs > 1 || one->type == CU_JIT_INPUT_OBJECT || one->type == CU_JIT_INPUT_LIBRARY)
+		return join(link, ret, ret_bytes);
+	*ret_bytes = one->type == CU_JIT_INPUT_PTX ? strlen(one->data) + 1 : one->bytes;
+	*ret = malloc(one->bytes + 1);
+	if (!*ret)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	memcpy(*ret, one->data, one->bytes + 1);
+	return CUDA_SUCCESS;
+}
+
+static CUresult complete(struct vc_link *link)
 {
 	struct vc_jit jit = { link->count, link->options, link->values };
 	struct vc_module *m;
-	CUresult result = vc_module_load(vc_thread.current, link->image, &jit, &m);
+	size_t bytes;
+	char *image;
+	CUresult result = make_image(link, &image, &bytes);
 
+	if (result)
+		return result;
+	result = vc_module_load(vc_thread.current, image, &jit, &m);
 	for (unsigned int i = 0; i < link->count; i++)
 		if (link->options[i] == CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES ||
 		    link->options[i] == CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES)
 			link->ret_values[i] = link->values[i];
-	if (result)
+	if (result) {
+		free(image);
 		return result;
-	linked_keep(m, link->image, link->image_bytes);
-	link->complete = 1;
+	}
+	linked_keep(m, image, bytes);
+	link->image = image;
+	link->image_bytes = bytes;
 	return CUDA_SUCCESS;
 }
 
@@ -203,10 +276,10 @@ CUresult cuLinkComplete(CUlinkState state, void **cubin, size_t *bytes)
 
 	if (result)
 		return result;
-	if (!cubin || !link->image)
+	if (!cubin || !link->n_inputs)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (!link->complete)
-		result = compile(link);
+	if (!link->image)
+		result = complete(link);
 	if (result)
 		return result;
 	*cubin = link->image;
@@ -224,7 +297,12 @@ CUresult cuLinkDestroy(CUlinkState state)
 		return result;
 	if (!vc_object_claim(link, (uint64_t)(uintptr_t)state))
 		return CUDA_ERROR_INVALID_HANDLE;
+	for (unsigned int i = 0; i < link->n_inputs; i++)
+		free(link->inputs[i].data);
+	free(link->inputs);
 	free(link->image);
+	link->inputs = NULL;
+	link->n_inputs = 0;
 	link->image = NULL;
 	vc_object_free(VC_LINK, link);
 	return CUDA_SUCCESS;

@@ -6,55 +6,42 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "guest/client/log.h"
 #include "guest/libcuda/libcuda.h"
-
-#define LOG_LINE 512
+#include "guest/libcuda/logs.h"
 
 static _Atomic uint64_t unsupported_calls;
 
-int vc_log_level(void)
+#define LOG_LINE 512
+
+static void __attribute__((format(printf, 1, 2))) print(const char *format, ...)
 {
-	static _Atomic int known; // 0 not looked up, else the level + 1
-	int k = atomic_load_explicit(&known, memory_order_relaxed);
+	va_list args;
 
-	if (!k) {
-		const char *level = getenv("VGPU_LOG");
-
-		k = 1 + VC_LOG_OFF;
-		if (level && strcmp(level, "debug") == 0)
-			k = 1 + VC_LOG_DEBUG;
-		else if (level && strcmp(level, "trace") == 0)
-			k = 1 + VC_LOG_TRACE;
-		atomic_store_explicit(&known, k, memory_order_relaxed);
-	}
-	return k - 1;
+	va_start(args, format);
+	vgpu_log_line("libcuda", format, args);
+	va_end(args);
 }
 
 void vc_log(const char *format, ...)
 {
-	char line[LOG_LINE];
+	char text[LOG_LINE];
 	int saved = errno;
 	va_list args;
-	int head;
 
-	if (vc_log_level() == VC_LOG_OFF)
-		return;
-	head = snprintf(line, sizeof(line), "libcuda[%d]: ", (int)getpid());
 	va_start(args, format);
-	if (vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, args) >= 0) {
-		size_t length = strlen(line);
-
-		line[length++] = '\n';
-		if (write(STDERR_FILENO, line, length) < 0) {
-			// nobody to tell
-		}
+	if (vsnprintf(text, sizeof(text), format, args) >= 0) {
+		vc_logs_keep(text);
+		print("%s", text);
 	}
 	va_end(args);
 	errno = saved;
+}
+
+void vc_log_result(const char *name, int result, const char *text)
+{
+	print("%s: %d %s", name, result, text);
 }
 
 int vc_not_supported(struct vc_unsupported *call)
@@ -62,7 +49,7 @@ int vc_not_supported(struct vc_unsupported *call)
 	CUresult state = vc_ready();
 
 	if (atomic_fetch_add_explicit(&call->count, 1, memory_order_relaxed) == 0 ||
-	    vc_log_level() == VC_LOG_TRACE)
+	    vgpu_log_level() == VGPU_LOG_TRACE)
 		vc_log("%s is not supported yet", call->name);
 	atomic_fetch_add_explicit(&unsupported_calls, 1, memory_order_relaxed);
 	return state ? (int)state : CUDA_ERROR_NOT_SUPPORTED;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What libcuda.so.1 tells about itself: lines on stderr when VGPU_LOG=debug or trace, silence otherwise, for
-// it lives in strangers' processes. Self-contained: the generated stubs include it alone.
+// What libcuda.so.1 tells about itself (guest/client/log.h), and the answer of calls that are not there.
+// Self-contained: the generated stubs include it alone.
 #ifndef VGPU_LIBCUDA_LOG_H
 #define VGPU_LIBCUDA_LOG_H
 
@@ -13,13 +13,12 @@ struct vc_unsupported {
 	_Atomic uint32_t count;
 };
 
-// VGPU_LOG, looked up once. debug: what is missing, and each error that a call returned, once; trace: every
-// call that went through cuGetProcAddress with its result.
-enum vc_log_level { VC_LOG_OFF, VC_LOG_DEBUG, VC_LOG_TRACE };
-int vc_log_level(void);
-
-// Writes one line to stderr unless the log is off; keeps errno.
+// Says why something is refused: the program can fetch the line (logs.c), and it goes to stderr unless the
+// log is off. Keeps errno.
 void vc_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+// A call's result, to stderr alone.
+void vc_log_result(const char *name, int result, const char *text);
 
 // The answer of a call that is not there: logged once by name, counted always. Returns
 // CUDA_ERROR_NOT_SUPPORTED, or what the library's state demands (not initialised, shut down).

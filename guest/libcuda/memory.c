@@ -4,10 +4,13 @@
 #include <stdlib.h>
 
 #include "guest/client/calls_gen.h"
+#include "guest/libcuda/advice.h"
 #include "guest/libcuda/graph.h"
 #include "guest/libcuda/hostmem.h"
 #include "guest/libcuda/libcuda.h"
+#include "guest/libcuda/pool.h"
 #include "guest/libcuda/ranges.h"
+#include "guest/libcuda/vmem.h"
 
 #define PITCH_ALIGN 512u
 
@@ -19,12 +22,23 @@ CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
 
 	if (result)
 		return result;
-	if (!free_bytes || !total)
-		return CUDA_ERROR_INVALID_VALUE;
 	result = (CUresult)vgpu_call_mem_info(vc_client, &reply);
-	if (!result) {
+	if (!result && free_bytes) // who wants to know one of them need not take the other
 		*free_bytes = reply.free;
+	if (!result && total)
 		*total = reply.total;
+	return result;
+}
+
+// From the time when 4 GiB were enough: what is more does not show.
+CUresult cuMemGetInfo(unsigned int *free_bytes, unsigned int *total)
+{
+	size_t left, all;
+	CUresult result = free_bytes && total ? cuMemGetInfo_v2(&left, &all) : vc_invalid();
+
+	if (!result) {
+		*free_bytes = left < UINT32_MAX ? (unsigned int)left : UINT32_MAX;
+		*total = all < UINT32_MAX ? (unsigned int)all : UINT32_MAX;
 	}
 	return result;
 }
@@ -36,20 +50,18 @@ static void give_back(uint64_t address)
 	vgpu_push_mem_free(vc_client, &record);
 }
 
-// pool: the pool's handle, 0: none.
-static CUresult allocate(struct vc_context *ctx, uint64_t bytes, uint64_t pool, CUdeviceptr *ret)
+static CUresult allocate(struct vc_context *ctx, uint64_t bytes, CUdeviceptr *ret)
 {
 	struct record_mem_alloc record = { .size = bytes };
 	struct reply_mem_alloc reply;
 	CUresult result = (CUresult)vgpu_call_mem_alloc(vc_client, &record, &reply);
 
+	if (result == CUDA_ERROR_OUT_OF_MEMORY && vc_pools_give_up())
+		result = (CUresult)vgpu_call_mem_alloc(vc_client, &record, &reply);
 	if (result)
 		return result;
-	if (vc_range_add(&(struct vc_range){ .base = reply.address,
-					     .bytes = bytes,
-					     .kind = VC_RANGE_DEVICE,
-					     .owner = ctx,
-					     .pool = pool })) {
+	if (vc_range_add(&(struct vc_range){
+		.base = reply.address, .bytes = bytes, .kind = VC_RANGE_DEVICE, .owner = ctx })) {
 		give_back(reply.address);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
@@ -66,7 +78,7 @@ CUresult cuMemAlloc_v2(CUdeviceptr *ptr, size_t bytes)
 		result = vc_capture_unsafe();
 	if (result)
 		return result;
-	return ptr && bytes ? allocate(ctx, bytes, 0, ptr) : CUDA_ERROR_INVALID_VALUE;
+	return ptr && bytes ? allocate(ctx, bytes, ptr) : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_t height,
@@ -85,30 +97,44 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr *ptr, size_t *pitch, size_t width, size_
 	row &= ~(size_t)(PITCH_ALIGN - 1);
 	if (__builtin_mul_overflow(row, height, &bytes))
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	result = allocate(ctx, bytes, 0, ptr);
+	result = allocate(ctx, bytes, ptr);
 	if (!result)
 		*pitch = row;
 	return result;
 }
 
-CUresult cuMemFree_v2(CUdeviceptr ptr)
+// What was allocated at ptr goes: in stream order if it is a pool's and there is a stream, else when no work
+// uses it any more.
+static CUresult release(CUdeviceptr ptr, const struct vc_stream *s)
 {
 	struct vc_range range;
+	CUresult result = CUDA_SUCCESS;
+
+	if (vc_range_remove(ptr, 1u << VC_RANGE_DEVICE | 1u << VC_RANGE_MANAGED, &range))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (range.kind == VC_RANGE_DEVICE && !range.block) {
+		give_back(ptr);
+		return CUDA_SUCCESS;
+	}
+	if (!s || !range.block)
+		result = vc_streams_wait_all(NULL);
+	if (range.block) {
+		vc_pool_free(range.block, range.bytes, s);
+	} else {
+		vc_advice_forget(range.base, range.bytes);
+		vc_hostmem_release(&range);
+	}
+	if (!s)
+		vc_pools_waited();
+	return result;
+}
+
+CUresult cuMemFree_v2(CUdeviceptr ptr)
+{
 	struct vc_context *ctx;
 	CUresult result = vc_enter(&ctx);
 
-	if (result || !ptr)
-		return result;
-	if (vc_range_remove(ptr, 1u << VC_RANGE_DEVICE | 1u << VC_RANGE_MANAGED, &range))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (range.kind == VC_RANGE_MANAGED) {
-		result = vc_streams_wait_all(NULL);
-		vc_hostmem_release(&range);
-		return result;
-	}
-	vc_pool_give(range.pool, range.bytes);
-	give_back(ptr);
-	return CUDA_SUCCESS;
+	return result || !ptr ? result : release(ptr, NULL);
 }
 
 // A captured allocation has its memory, and its address, at once; it lives as long as the graph.
@@ -116,13 +142,14 @@ static CUresult capture_alloc(struct vc_stream *s, struct vc_context *ctx, size_
 {
 	struct vc_what what = { .type = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
 				.memory = calloc(1, sizeof(*what.memory)) };
-	CUresult result = what.memory ? allocate(ctx, bytes, 0, ptr) : CUDA_ERROR_OUT_OF_MEMORY;
+	CUresult result = what.memory ? allocate(ctx, bytes, ptr) : CUDA_ERROR_OUT_OF_MEMORY;
 
 	if (result) {
 		free(what.memory);
 		return result;
 	}
 	*what.memory = (struct vc_graph_memory){ .references = 1, .address = *ptr, .bytes = bytes };
+	vc_graph_memory_counts(bytes);
 	return vc_capture_add(s, &what);
 }
 
@@ -143,9 +170,9 @@ static CUresult capture_free(struct vc_stream *s, CUdeviceptr ptr)
 	return known ? vc_capture_add(s, &what) : CUDA_ERROR_INVALID_VALUE;
 }
 
-// In stream order this allocation is ready before anything that follows: it is ready when the call returns.
 static CUresult from_pool(CUdeviceptr *ptr, size_t bytes, uint64_t pool, CUstream stream)
 {
+	struct vc_range range = { .kind = VC_RANGE_DEVICE };
 	struct vc_stream *s;
 	struct vc_context *ctx;
 	CUresult result = vc_enter_report(&ctx);
@@ -154,17 +181,26 @@ static CUresult from_pool(CUdeviceptr *ptr, size_t bytes, uint64_t pool, CUstrea
 		result = vc_stream_resolve(stream, &s);
 	if (result)
 		return result;
-	if (!ptr || !bytes)
+	if (!ptr)
 		return CUDA_ERROR_INVALID_VALUE;
+	range.owner = ctx;
 	if (vc_stream_captures(s))
-		return capture_alloc(s, ctx, bytes, ptr);
-	result = vc_pool_take(&pool, bytes);
+		return bytes ? capture_alloc(s, ctx, bytes, ptr) : CUDA_ERROR_INVALID_VALUE;
+	if (!bytes) { // the driver takes it as well; there is nothing to point to
+		*ptr = 0;
+		return CUDA_SUCCESS;
+	}
+	result = vc_pool_alloc(pool, bytes, s, &range.pool, &range.block);
 	if (result)
 		return result;
-	result = allocate(ctx, bytes, pool, ptr);
-	if (result)
-		vc_pool_give(pool, bytes);
-	return result;
+	range.base = vc_block_address(range.block);
+	range.bytes = bytes;
+	if (vc_range_add(&range)) {
+		vc_pool_free(range.block, bytes, s);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	*ptr = range.base;
+	return CUDA_SUCCESS;
 }
 
 CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream)
@@ -174,10 +210,10 @@ CUresult cuMemAllocAsync(CUdeviceptr *ptr, size_t bytes, CUstream stream)
 
 CUresult cuMemAllocFromPoolAsync(CUdeviceptr *ptr, size_t bytes, CUmemoryPool pool, CUstream stream)
 {
-	return pool ? from_pool(ptr, bytes, (uint64_t)(uintptr_t)pool, stream) : CUDA_ERROR_INVALID_VALUE;
+	return pool ? from_pool(ptr, bytes, (uint64_t)(uintptr_t)pool, stream) : vc_invalid();
 }
 
-// The executor waits for work in flight before it frees, so whatever uses the memory in the stream is done.
+// Memory that is no pool's is freed as ever: the executor waits for work in flight first.
 CUresult cuMemFreeAsync(CUdeviceptr ptr, CUstream stream)
 {
 	struct vc_stream *s;
@@ -188,12 +224,13 @@ CUresult cuMemFreeAsync(CUdeviceptr ptr, CUstream stream)
 		result = vc_stream_resolve(stream, &s);
 	if (!result && vc_stream_captures(s))
 		return capture_free(s, ptr);
-	return result ? result : cuMemFree_v2(ptr);
+	return result || !ptr ? result : release(ptr, s);
 }
 
 CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr ptr)
 {
 	struct vc_range range;
+	struct vc_mapping m;
 	struct vc_context *ctx;
 	CUresult result = vc_enter(&ctx);
 
@@ -203,6 +240,12 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *bytes, CUdeviceptr p
 		return CUDA_ERROR_INVALID_VALUE;
 	if (vc_range_find(ptr, &range))
 		return CUDA_ERROR_NOT_FOUND;
+	if (range.kind == VC_RANGE_RESERVED) {
+		if (!vc_mapping_find(ptr, &m))
+			return CUDA_ERROR_NOT_FOUND;
+		range.base = m.address;
+		range.bytes = m.bytes;
+	}
 	if (base)
 		*base = range.base;
 	if (bytes)
@@ -216,11 +259,18 @@ void vc_memory_release(struct vc_context *ctx)
 	struct vc_range range;
 
 	while (!vc_range_remove_owned(ctx, &range)) {
-		if (range.kind == VC_RANGE_DEVICE)
+		if (range.block) {
+			vc_pool_free(range.block, range.bytes, NULL);
+		} else if (range.kind == VC_RANGE_DEVICE) {
 			give_back(range.base);
-		else if (range.kind == VC_RANGE_RESERVED)
+		} else if (range.kind == VC_RANGE_RESERVED) {
 			vc_vmem_release(&range);
-		else
+		} else if (range.kind == VC_RANGE_IMPORTED) {
+			vc_ipc_release(&range);
+		} else {
+			vc_advice_forget(range.base, range.bytes);
 			vc_hostmem_release(&range);
+		}
 	}
+	vc_pools_waited();
 }

@@ -7,6 +7,7 @@
 #include "guest/libcuda/graph.h"
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
+#include "guest/libcuda/vmem.h"
 
 struct fill {
 	CUdeviceptr dst;
@@ -32,7 +33,8 @@ static CUresult describe(const struct fill *f, struct record_set *ret)
 	uint64_t bytes = extent(f);
 
 	if (!bytes || f->dst % f->element || (f->height > 1 && f->pitch % f->element) ||
-	    vc_range_find(f->dst, &range) || range.bytes - (f->dst - range.base) < bytes)
+	    vc_range_find(f->dst, &range) || range.bytes - (f->dst - range.base) < bytes ||
+	    !vc_range_allows(&range, f->dst, bytes, CU_MEM_ACCESS_FLAGS_PROT_READWRITE))
 		return CUDA_ERROR_INVALID_VALUE;
 	*ret = (struct record_set){ .stream = STREAM_LEGACY,
 				    .dst = f->dst,

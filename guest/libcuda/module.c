@@ -16,18 +16,38 @@
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
 
+#define PIECE VGPU_KIB(512)
+
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
 
 // ---- sending
 
-// Pieces of the arena are free again when a reply has come: a ping after each.
+// Fills a part of the arena and has it copied, in pieces: while the executor copies one the next is filled.
+static CUresult send_part(uint64_t blob, uint64_t offset, const char *from, size_t bytes, char *arena)
+{
+	CUresult result = CUDA_SUCCESS;
+
+	for (size_t at = 0; !result && at < bytes; at += PIECE) {
+		struct record_blob_write record = {
+			.blob = blob,
+			.offset = offset + at,
+			.arena_offset = (uintptr_t)arena + at - vgpu_client_window_base(vc_client),
+			.length = bytes - at < PIECE ? bytes - at : PIECE,
+		};
+
+		memcpy(arena + at, from + at, record.length);
+		result = (CUresult)vgpu_push_blob_write(vc_client, &record);
+	}
+	return result;
+}
+
+// Parts of the arena are free again when a reply has come: a ping after each.
 static CUresult send_image(uint64_t blob, const char *image, size_t bytes)
 {
 	CUresult result = CUDA_SUCCESS;
 
 	for (size_t at = 0; !result && at < bytes;) {
 		size_t part = bytes - at < VGPU_CHUNK_MAX ? bytes - at : VGPU_CHUNK_MAX;
-		struct record_blob_write record = { .blob = blob, .offset = at, .length = part };
 		struct record_ping ping = { .value = 0 };
 		struct reply_ping pong;
 		struct vgpu_chunk chunk;
@@ -35,9 +55,7 @@ static CUresult send_image(uint64_t blob, const char *image, size_t bytes)
 
 		if (r)
 			return r < 0 ? CUDA_ERROR_OUT_OF_MEMORY : (CUresult)r;
-		memcpy(chunk.address, image + at, part);
-		record.arena_offset = (uintptr_t)chunk.address - vgpu_client_window_base(vc_client);
-		result = (CUresult)vgpu_push_blob_write(vc_client, &record);
+		result = send_part(blob, at, image + at, part, chunk.address);
 		if (!result)
 			result = (CUresult)vgpu_call_ping(vc_client, &ping, &pong);
 		vgpu_arena_put(vc_client, &chunk, UINT32_MAX, 0);
@@ -246,6 +264,8 @@ CUresult vc_module_load_file(struct vc_context *owner, const char *path, const s
 			memcmp(image, "\x50\xed\x55\xba", 4)
 		    ? vc_image_size(&start)
 		    : (size_t)st.st_size;
+	if (bytes > (size_t)st.st_size + 1) // of a linked image that was cut
+		return CUDA_ERROR_INVALID_IMAGE;
 	return load_bytes(owner, start, bytes, jit, ret);
 }
 

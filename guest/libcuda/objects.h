@@ -8,10 +8,17 @@
 #include <stdint.h>
 
 #include "guest/libcuda/handles.h"
+#include "guest/libcuda/values.h"
 #include "protocol/cuda/cuda_abi.h"
 
 #define VC_STORAGE_BUCKETS 16
 struct vc_storage;
+
+// A stream and an event of a context's own, by their handles; those may be stale (context_event.c).
+struct vc_context_helper {
+	_Atomic uint64_t stream;
+	uint64_t event;
+};
 
 // A context: a group of ownership in the guest; the executor has one for the whole process. The primary
 // context's object lives as long as the process, only `active` changes.
@@ -24,6 +31,7 @@ struct vc_context {
 	_Atomic int cache_config;
 	_Atomic int shared_config;
 	struct vc_storage *_Atomic storage[VC_STORAGE_BUCKETS]; // context_storage.c; empty in a new context
+	struct vc_context_helper joins, gate;
 };
 
 // A fence slot and the numbers given to it. Slots belong to the object's place in its table, so numbers go on
@@ -32,6 +40,15 @@ struct vc_fence {
 	uint32_t slot;
 	_Atomic uint64_t value; // last one asked for
 };
+
+// What cuStreamSetAttribute was told, under the stream's lock (streamattr.c).
+#define VC_STREAM_ATTRIBUTES 5
+struct vc_stream_attributes {
+	uint32_t set; // bit of the place
+	CUlaunchAttributeValue values[VC_STREAM_ATTRIBUTES];
+};
+
+#define VC_STREAM_BEHIND 8
 
 struct vc_stream {
 	struct vc_object object;
@@ -43,10 +60,16 @@ struct vc_stream {
 	int internal;		    // a thread's own stream
 	_Atomic uint64_t submitted; // records pushed, counted after the push
 	_Atomic uint64_t covered;   // of those, how many the last fence stands behind
+	_Atomic uint64_t asked;	    // vc_waits when the executor was asked last
 	pthread_mutex_t lock;	    // order of this stream's fences
 	struct vc_fence fence;
 	struct vc_fence host; // host functions: the stream goes on when its slot has the value
+	struct vc_stream_attributes attributes;
 	struct vc_stream_capture *_Atomic capture; // NULL: work goes to the GPU (capture.c)
+	struct { // other streams that it waited for, and how much of them (pool.c; the pools' lock)
+		uint64_t stream, position;
+	} behind[VC_STREAM_BEHIND];
+	uint32_t next_behind;
 };
 
 struct vc_event {
@@ -55,6 +78,7 @@ struct vc_event {
 	uint32_t flags;
 	_Atomic uint64_t recorded; // records so far
 	_Atomic uint64_t watched;  // the record that the last watch stands for
+	_Atomic uint64_t asked;	   // as of a stream
 	// where the last record stands: the stream, its handle then, and its number there
 	struct vc_stream *_Atomic stream;
 	_Atomic uint64_t stream_handle, position;
@@ -87,6 +111,7 @@ struct vc_function {
 	uint32_t n_params;
 	uint32_t param_bytes;
 	uint32_t attribute_valid; // bit i: attribute i has an answer
+	int32_t refusal;	  // CUresult of every launch: the device has no code for it. 0: it runs
 	_Atomic int32_t attributes[CU_FUNC_ATTRIBUTE_COUNT];
 	_Atomic uint64_t occupancy;	  // last question and answer, packed; 0: none
 	struct vc_old_launch *old_launch; // oldlaunch.c; NULL: those calls were not used
@@ -106,31 +131,61 @@ struct vc_kernel {
 	struct vc_kernel *next; // of the same library
 };
 
-// Device memory without an address (vmem.c).
-struct vc_vmem {
+// An array, also a level of a mipmapped one or a plane of another: those end with their whole (array.c).
+struct vc_array {
 	struct vc_object object;
-	uint64_t bytes;
-	uint32_t references; // the program's; 0: goes when it is unmapped
-	int spent;	     // was mapped once: its memory went with the mapping
-	uint64_t address;    // where it is mapped; 0: nowhere
-	struct vc_vmem *next_mapped;
+	struct vc_context *ctx;
+	CUDA_ARRAY3D_DESCRIPTOR desc;
+	int is_part;
+	unsigned int index;	// of a part
+	struct vc_array *parts; // its planes
+	struct vc_array *next;	// part of the same whole
 };
 
-// A memory pool (pool.c).
-struct vc_pool {
+struct vc_mipmap {
 	struct vc_object object;
-	uint64_t limit; // bytes; 0: none
-	uint64_t threshold, used, high;
-	int reuse[3];
+	struct vc_context *ctx;
+	unsigned int levels;
+	struct vc_array *parts;
+};
+
+struct vc_texture {
+	struct vc_valued known;
+	CUDA_RESOURCE_DESC resource;
+	CUDA_TEXTURE_DESC desc;
+	int has_view;
+	CUDA_RESOURCE_VIEW_DESC view;
+};
+
+struct vc_surface {
+	struct vc_valued known;
+	CUDA_RESOURCE_DESC resource;
+};
+
+// Device memory without an address (vmem.c). Lives until the program has given all its references back and
+// nothing of it is mapped.
+struct vc_physical {
+	struct vc_object object;
+	uint64_t bytes;
+	uint32_t references, mappings;
+	CUmemAllocationProp prop; // as asked for; opened memory has no handle types and is not exported again
 };
 
 #define VC_LINK_OPTIONS 64 // twice as many as there are
 
+struct vc_link_input {
+	CUjitInputType type;
+	char *data; // bytes and a 0 behind them
+	size_t bytes;
+};
+
 struct vc_link {
 	struct vc_object object;
-	void *image; // the one input
+	struct vc_link_input *inputs;
+	unsigned int n_inputs;
+	size_t input_bytes; // of all of them
+	void *image;	    // once complete; NULL before
 	size_t image_bytes;
-	int complete;
 	unsigned int count; // JIT options, copied
 	CUjit_option options[VC_LINK_OPTIONS];
 	void *values[VC_LINK_OPTIONS];

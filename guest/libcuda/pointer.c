@@ -4,6 +4,7 @@
 
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
+#include "guest/libcuda/vmem.h"
 
 #define PIECE	     (2ull << 20)
 #define NO_DEVICE    (-2) // ordinal of memory that no device knows
@@ -18,7 +19,8 @@ static const uint8_t sizes[] = {
 	[CU_POINTER_ATTRIBUTE_P2P_TOKENS] = 16,
 	[CU_POINTER_ATTRIBUTE_SYNC_MEMOPS] = 1,
 	[CU_POINTER_ATTRIBUTE_BUFFER_ID] = 8,
-	[CU_POINTER_ATTRIBUTE_IS_MANAGED] = 1,
+	[CU_POINTER_ATTRIBUTE_IS_MANAGED] =
+	    4, // CUDA's runtime reads so many of a variable that it has not set
 	[CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL] = 4,
 	[CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE] = 1,
 	[CU_POINTER_ATTRIBUTE_RANGE_START_ADDR] = 8,
@@ -43,9 +45,43 @@ static CUcontext context_of(const struct vc_range *range)
 {
 	const struct vc_context *ctx = range->owner;
 
+	if (range->block)
+		return NULL; // a pool is no context's
 	if (range->kind == VC_RANGE_GLOBAL)
 		ctx = ((const struct vc_module *)range->owner)->ctx;
 	return ctx ? vc_context_handle(ctx) : NULL;
+}
+
+// Reserved addresses: the range is the reservation, the rest is told of what is mapped there.
+static CUresult answer_reserved(const struct vc_range *r, CUdeviceptr ptr, int attribute, uint64_t value[2])
+{
+	struct vc_mapping m;
+	int mapped = vc_mapping_find(ptr, &m);
+
+	value[0] = value[1] = 0;
+	switch (attribute) {
+	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: value[0] = r->base; return CUDA_SUCCESS;
+	case CU_POINTER_ATTRIBUTE_RANGE_SIZE: value[0] = r->bytes; return CUDA_SUCCESS;
+	case CU_POINTER_ATTRIBUTE_MAPPED: value[0] = (uint64_t)mapped; return CUDA_SUCCESS;
+	default: break;
+	}
+	if (!mapped)
+		return CUDA_ERROR_INVALID_VALUE;
+	switch (attribute) {
+	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE: value[0] = CU_MEMORYTYPE_DEVICE; break;
+	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: value[0] = ptr; break;
+	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+	case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return CUDA_ERROR_INVALID_VALUE;
+	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: value[0] = 1; break;
+	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: value[0] = m.block_id; break;
+	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: value[0] = (uint64_t)m.handle_types; break;
+	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: value[0] = (uint64_t)m.access; break;
+	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE: value[0] = m.bytes; break;
+	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: value[0] = m.address; break;
+	default: break; // no context, device 0, no pool: zero
+	}
+	return CUDA_SUCCESS;
 }
 
 // *value holds the answer in its first sizes[attribute] bytes.
@@ -54,6 +90,8 @@ static CUresult answer(const struct vc_range *r, CUdeviceptr ptr, int attribute,
 	uint64_t begin = r->base & ~(PIECE - 1), end = (r->base + r->bytes + PIECE - 1) & ~(PIECE - 1);
 	int managed = r->kind == VC_RANGE_MANAGED, device = vc_range_is_device(r);
 
+	if (r->kind == VC_RANGE_RESERVED)
+		return answer_reserved(r, ptr, attribute, value);
 	value[0] = value[1] = 0;
 	switch (attribute) {
 	case CU_POINTER_ATTRIBUTE_CONTEXT: value[0] = (uintptr_t)context_of(r); break;
@@ -71,13 +109,14 @@ static CUresult answer(const struct vc_range *r, CUdeviceptr ptr, int attribute,
 	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: value[0] = device || r->sync_memops; break;
 	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
 	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: value[0] = r->id; break;
+	case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: value[0] = vc_ipc_capable(r); break;
 	case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: value[0] = r->base; break;
 	case CU_POINTER_ATTRIBUTE_RANGE_SIZE: value[0] = r->bytes; break;
 	case CU_POINTER_ATTRIBUTE_MAPPED: value[0] = 1; break;
 	case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: value[0] = CU_MEM_ACCESS_FLAGS_PROT_READWRITE; break;
 	case CU_POINTER_ATTRIBUTE_MAPPING_SIZE: value[0] = end - begin; break;
 	case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: value[0] = begin; break;
-	default: break; // device 0, no IPC, RDMA or decompression: zero
+	default: break; // device 0, no RDMA or decompression: zero
 	}
 	return CUDA_SUCCESS;
 }

@@ -29,6 +29,7 @@ static const struct proc_entry *find_entry(const char *name)
 void *proc_lookup(const char *name, int version, int per_thread, int *status)
 {
 	const struct proc_entry *entry = find_entry(name);
+	int has_threaded = 0;
 
 	if (!entry) {
 		*status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
@@ -38,10 +39,12 @@ void *proc_lookup(const char *name, int version, int per_thread, int *status)
 	for (size_t i = 0; per_thread && i < entry->count; i++) {
 		const struct proc_version *v = &entry->versions[i];
 
+		has_threaded |= v->per_thread != NULL;
 		if (v->per_thread && v->per_thread_since <= version)
 			return v->per_thread;
 	}
-	for (size_t i = 0; i < entry->count; i++)
+	// The driver gives no plain form of a name that has a per-thread one to who asked for that.
+	for (size_t i = 0; !has_threaded && i < entry->count; i++)
 		if (entry->versions[i].since <= version)
 			return entry->versions[i].symbol;
 	*status = CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT;

@@ -22,8 +22,9 @@ struct proc_entry {
 extern const struct proc_entry proc_table[];
 extern const size_t proc_table_count;
 
-// The symbol of a base name at a version, per-thread form preferred if asked for. *status is one of
-// enum cuda_proc_address_result; NULL unless that is SUCCESS.
+// The symbol of a base name at a version; the per-thread form if that is asked for and the name has one,
+// never the plain one then (seen on driver 580). *status is one of enum cuda_proc_address_result; NULL unless
+// that is SUCCESS.
 void *proc_lookup(const char *name, int version, int per_thread, int *status);
 
 #endif

@@ -13,6 +13,7 @@ enum vc_range_kind {
 	VC_RANGE_PINNED,     // cuMemHostAlloc and its kin
 	VC_RANGE_REGISTERED, // cuMemHostRegister
 	VC_RANGE_MANAGED,    // cuMemAllocManaged: pinned memory that counts as the device's too
+	VC_RANGE_IMPORTED,   // cuIpcOpenMemHandle: another process's cuMemAlloc
 	VC_RANGE_RESERVED,   // cuMemAddressReserve: the executor knows what is mapped in it
 };
 
@@ -23,7 +24,8 @@ struct vc_range {
 	uint64_t id;	// unique in the process
 	void *owner;	// struct vc_context, or struct vc_module for GLOBAL
 	int sync_memops;
-	uint64_t pool; // DEVICE: handle of the pool that it counts for; 0: none
+	uint64_t pool;		// DEVICE: handle of the pool that it is of; 0: none
+	struct vc_block *block; // its part of the pool
 };
 
 // Enters a range; id is given here. -EEXIST: overlaps a known one; -ENOMEM. bytes must not be 0.
@@ -45,12 +47,23 @@ int vc_range_remove_owned(const void *owner, struct vc_range *ret);
 // Sets sync_memops of the range that holds address. -ENOENT.
 int vc_range_set_sync(uint64_t address, int sync);
 
-// Takes everything out of a reservation that was removed, and gives it back (vmem.c).
+// Takes everything out of a reservation that was removed, and gives it back (vmap.c).
 void vc_vmem_release(const struct vc_range *range);
+
+// Closes the allocation of another process that a removed range stands for, as often as it was opened
+// (ipc.c).
+void vc_ipc_release(const struct vc_range *range);
+
+// Whether cuIpcGetMemHandle serves for it: memory of cuMemAlloc and nothing else.
+static inline int vc_ipc_capable(const struct vc_range *r)
+{
+	return r->kind == VC_RANGE_DEVICE && !r->pool;
+}
 
 static inline int vc_range_is_device(const struct vc_range *r)
 {
-	return r->kind == VC_RANGE_DEVICE || r->kind == VC_RANGE_GLOBAL || r->kind == VC_RANGE_RESERVED;
+	return r->kind == VC_RANGE_DEVICE || r->kind == VC_RANGE_GLOBAL || r->kind == VC_RANGE_IMPORTED ||
+	       r->kind == VC_RANGE_RESERVED;
 }
 
 #endif

@@ -4,9 +4,11 @@
 // the guest program; pushing work takes no lock but the ring's.
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
+#include "guest/libcuda/pool.h"
 
 #define LOOK_NS 100000000ull // a wait looks for errors of calls without reply this often
 
@@ -62,7 +64,7 @@ CUresult vc_streams_init(void)
 	return vc_fence_init(&vc_legacy_stream.fence);
 }
 
-static CUresult stream_new(struct vc_context *ctx, uint32_t flags, int32_t priority, struct vc_stream **ret)
+CUresult vc_stream_new(struct vc_context *ctx, uint32_t flags, int32_t priority, struct vc_stream **ret)
 {
 	struct vc_stream *s = vc_object_new_fenced(VC_STREAM, offsetof(struct vc_stream, fence));
 	struct record_stream_create record;
@@ -78,9 +80,12 @@ static CUresult stream_new(struct vc_context *ctx, uint32_t flags, int32_t prior
 		s->priority = priority;
 		s->id = atomic_fetch_add(&next_id, 1);
 		s->internal = 0;
+		s->attributes.set = 0;
 		atomic_store(&s->capture, NULL);
 		atomic_store(&s->submitted, 0);
 		atomic_store(&s->covered, 0);
+		atomic_store(&s->asked, 0);
+		memset(s->behind, 0, sizeof(s->behind));
 		record = (struct record_stream_create){ .stream = s->handle,
 							.flags = flags,
 							.priority = priority };
@@ -104,9 +109,11 @@ static CUresult thread_stream(struct vc_stream **ret)
 	if (!heap)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (!heap->stream) {
-		result = stream_new(NULL, CU_STREAM_DEFAULT, 0, &heap->stream);
+		result = vc_stream_new(NULL, CU_STREAM_DEFAULT, 0, &heap->stream);
 		if (!result)
 			heap->stream->internal = 1;
+		if (!result)
+			result = vc_context_gate(vc_thread.current, heap->stream);
 	}
 	*ret = heap->stream;
 	return result;
@@ -147,36 +154,52 @@ uint64_t vc_stream_submitted(struct vc_stream *s)
 	return atomic_fetch_add_explicit(&s->submitted, 1, memory_order_release) + 1;
 }
 
-static uint64_t submitted_so_far(const struct vc_stream *s)
+uint64_t vc_stream_position(const struct vc_stream *s)
 {
 	return atomic_load_explicit(s == &vc_legacy_stream ? &blocking_submitted : &s->submitted,
 				    memory_order_acquire);
 }
 
-CUresult vc_stream_fence(struct vc_stream *s, uint64_t *value)
+// A look, by which the executor says at once whether the stream is done, then a fence, if one is missing;
+// both store the same value. Under the stream's lock.
+static CUresult push_fence(struct vc_stream *s, int look, int missing, uint64_t value)
+{
+	struct record_stream_look glance = { .stream = s->handle, .value = value, .slot = s->fence.slot };
+	struct record_fence record = { .stream = s->handle, .value = value, .slot = s->fence.slot };
+	CUresult result = CUDA_SUCCESS;
+
+	if (look)
+		result = (CUresult)vgpu_push_stream_look(vc_client, &glance);
+	if (!result && missing)
+		result = (CUresult)vgpu_push_fence(vc_client, &record);
+	return result;
+}
+
+static CUresult fence(struct vc_stream *s, int look, uint64_t *value)
 {
 	CUresult result = CUDA_SUCCESS;
-	uint64_t n = submitted_so_far(s);
+	uint64_t n = vc_stream_position(s);
 
-	if (atomic_load_explicit(&s->covered, memory_order_acquire) != n) {
+	if (look || atomic_load_explicit(&s->covered, memory_order_acquire) != n) {
 		pthread_mutex_lock(&s->lock);
-		n = submitted_so_far(s);
-		if (atomic_load_explicit(&s->covered, memory_order_relaxed) != n) {
-			uint64_t next = atomic_load_explicit(&s->fence.value, memory_order_relaxed) + 1;
-			struct record_fence record = { .stream = s->handle,
-						       .value = next,
-						       .slot = s->fence.slot };
+		n = vc_stream_position(s);
+		int missing = atomic_load_explicit(&s->covered, memory_order_relaxed) != n;
+		uint64_t next = atomic_load_explicit(&s->fence.value, memory_order_relaxed) + (missing != 0);
 
-			result = (CUresult)vgpu_push_fence(vc_client, &record);
-			if (!result) {
-				atomic_store_explicit(&s->fence.value, next, memory_order_release);
-				atomic_store_explicit(&s->covered, n, memory_order_release);
-			}
+		result = push_fence(s, look, missing, next);
+		if (!result && missing) {
+			atomic_store_explicit(&s->fence.value, next, memory_order_release);
+			atomic_store_explicit(&s->covered, n, memory_order_release);
 		}
 		pthread_mutex_unlock(&s->lock);
 	}
 	*value = atomic_load_explicit(&s->fence.value, memory_order_acquire);
 	return result;
+}
+
+CUresult vc_stream_fence(struct vc_stream *s, uint64_t *value)
+{
+	return fence(s, 0, value);
 }
 
 int vc_stream_passed(const struct vc_stream *s, uint64_t handle, uint64_t position)
@@ -185,6 +208,16 @@ int vc_stream_passed(const struct vc_stream *s, uint64_t handle, uint64_t positi
 		return 0;
 	return vgpu_fence_read(vc_client, s->fence.slot) >=
 	       atomic_load_explicit(&s->fence.value, memory_order_acquire);
+}
+
+// Starts at 1: an object that was never asked for has 0.
+static _Atomic uint64_t waits = 1;
+
+int vc_ask_again(_Atomic uint64_t *asked)
+{
+	uint64_t now = atomic_load_explicit(&waits, memory_order_acquire);
+
+	return atomic_exchange_explicit(asked, now, memory_order_relaxed) != now;
 }
 
 CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value)
@@ -199,6 +232,7 @@ CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value)
 		if (result)
 			break;
 	}
+	atomic_fetch_add_explicit(&waits, 1, memory_order_release);
 	return (CUresult)(result ? result : vgpu_client_sticky(vc_client));
 }
 
@@ -221,6 +255,23 @@ CUresult vc_stream_wait(struct vc_stream *s)
 		result = vc_stream_wait_value(s, value);
 	vc_printed();
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
+}
+
+static void look_idle(void *object, void *arg)
+{
+	const struct vc_stream *s = object;
+
+	if (!vc_stream_passed(s, s->handle, vc_stream_position(s)))
+		*(int *)arg = 0;
+}
+
+int vc_streams_idle(void)
+{
+	int idle = 1;
+
+	look_idle(&vc_legacy_stream, &idle);
+	vc_object_each(VC_STREAM, look_idle, &idle);
+	return idle;
 }
 
 struct wait_all {
@@ -269,6 +320,8 @@ void vc_stream_destroy(struct vc_stream *s)
 		return;
 	if (vc_stream_captures(s))
 		vc_capture_stream_gone(s);
+	if (atomic_load_explicit(&vc_pools_used, memory_order_relaxed))
+		vc_pools_stream_gone(s);
 	vgpu_push_stream_destroy(vc_client, &record);
 	vc_object_free(VC_STREAM, s);
 }
@@ -300,7 +353,9 @@ CUresult cuStreamCreateWithPriority(CUstream *ret, unsigned int flags, int prior
 		priority = vc_device.priority_least;
 	if (priority < vc_device.priority_greatest)
 		priority = vc_device.priority_greatest;
-	result = stream_new(ctx, flags, priority, &s);
+	result = vc_stream_new(ctx, flags, priority, &s);
+	if (!result)
+		result = vc_context_gate(ctx, s);
 	if (!result)
 		*ret = (CUstream)(uintptr_t)s->handle;
 	return result;
@@ -350,7 +405,11 @@ CUresult cuStreamSynchronize(CUstream stream)
 
 	if (!result && vc_stream_captures(s))
 		result = vc_capture_forbids_wait(s);
-	return result ? result : vc_stream_wait(s);
+	if (!result)
+		result = vc_stream_wait(s);
+	if (!result)
+		vc_pools_waited();
+	return result;
 }
 
 CUresult cuStreamQuery(CUstream stream)
@@ -358,15 +417,22 @@ CUresult cuStreamQuery(CUstream stream)
 	struct vc_stream *s;
 	CUresult result = enter_stream(stream, &s);
 	uint64_t value;
+	int exact;
 
 	if (!result && vc_stream_captures(s))
 		result = vc_capture_forbids_wait(s);
-	if (!result)
-		result = vc_stream_fence(s, &value);
 	if (result)
 		return result;
+	if (vc_stream_passed(s, s->handle, vc_stream_position(s)))
+		return (CUresult)vgpu_client_deferred(vc_client);
+	exact = vc_ask_again(&s->asked);
+	result = fence(s, exact, &value);
+	if (result)
+		return result;
+	if (exact)
+		vgpu_client_caught_up(vc_client, VC_LOOK_NS);
 	if (vgpu_fence_read(vc_client, s->fence.slot) < value) {
-		result = (CUresult)vgpu_client_lost(vc_client);
+		result = (CUresult)vgpu_client_look(vc_client);
 		if (!result)
 			result = (CUresult)vgpu_client_deferred(vc_client);
 		if (!result)
@@ -428,6 +494,27 @@ CUresult cuStreamGetCtx(CUstream stream, CUcontext *ret)
 		return CUDA_ERROR_INVALID_VALUE;
 	*ret = vc_context_handle(s->ctx ? s->ctx : vc_thread.current);
 	return CUDA_SUCCESS;
+}
+
+// Green contexts are not made here, so no stream belongs to one.
+CUresult cuStreamGetGreenCtx(CUstream stream, CUgreenCtx *green)
+{
+	struct vc_stream *s;
+	CUresult result = enter_question(stream, &s);
+
+	if (result)
+		return result;
+	if (!green)
+		return CUDA_ERROR_INVALID_VALUE;
+	*green = NULL;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuStreamGetCtx_v2(CUstream stream, CUcontext *ctx, CUgreenCtx *green)
+{
+	CUresult result = green ? cuStreamGetGreenCtx(stream, green) : CUDA_SUCCESS;
+
+	return result ? result : cuStreamGetCtx(stream, ctx);
 }
 
 CUresult cuStreamGetDevice(CUstream stream, CUdevice *device)

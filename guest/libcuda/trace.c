@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/client/log.h"
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/log.h"
 
@@ -32,19 +33,17 @@ static bool first_time(const char *name, CUresult result)
 
 CUresult vc_trace(const char *name, CUresult result)
 {
-	int level = vc_log_level();
-	const char *text = NULL;
+	int level = vgpu_log_level();
 
-	if (level == VC_LOG_OFF || (level == VC_LOG_DEBUG && (!result || !first_time(name, result))))
+	if (level == VGPU_LOG_OFF || (level == VGPU_LOG_DEBUG && (!result || !first_time(name, result))))
 		return result;
-	cuGetErrorName(result, &text);
-	vc_log("%s: %d %s", name, (int)result, text ? text : "unknown");
+	vc_log_result(name, (int)result, vc_error_name(result));
 	return result;
 }
 
 void *vc_traced(void *symbol)
 {
-	if (vc_log_level() == VC_LOG_OFF)
+	if (vgpu_log_level() == VGPU_LOG_OFF)
 		return symbol;
 	for (size_t i = 0; i < trace_table_count; i++)
 		if (trace_table[i].plain == symbol)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A session's inside, shared by the files of this folder only: session.c (life), outbox.c (sending),
-// requests.c (what clients ask for).
+// requests.c (what clients ask for), device.c (DEVICE), keep.c (those that outlive a mediator).
 #ifndef VGPU_MEDIATOR_SESSION_INTERNAL_H
 #define VGPU_MEDIATOR_SESSION_INTERNAL_H
 
 #include "common/seqpacket.h"
+#include "mediator/device/peer.h"
+#include "mediator/limit/bucket.h"
 #include "mediator/session/check.h"
 #include "mediator/session/session.h"
 
@@ -24,13 +26,25 @@ struct session {
 	pid_t pid;	// of whoever connected; 0 if it is not visible here
 	bool operator_; // may make tenants and ask for STATUS
 	enum phase phase;
-	bool doomed; // handles and sends nothing more; the reaper frees it
+	bool vm;	  // LINK_FEATURE_VM was agreed on
+	bool doomed;	  // handles and sends nothing more; the reaper frees it
+	uint64_t id;	  // grows; for the next mediator
+	uint64_t came_us; // since 1970
+	bool kept;	  // with the keeper; waiting_kept: as one to whom an answer is owed
+	bool waiting_kept;
+	bool redo; // adopted: its next packet may be one that the last mediator has handled
 
 	int fd, pidfd;
 	sd_event_source *io, *death, *hello_timer;
 
-	// packets that may still come: filled up with time
-	uint64_t allowance_ns, allowance_at_ns;
+	struct bucket packet_rate, device_rate;
+	struct peer peer; // read by whoever needs it first
+	bool peer_read;
+
+	// DEVICE that waits for the sensor or for a second look at the tenant's use
+	bool device_waits, device_card;
+	uint32_t device_cookie;
+	uint64_t device_until_ns; // answered by then
 
 	STAILQ_HEAD(, outgoing) outbox;
 	unsigned n_outgoing;
@@ -52,8 +66,25 @@ void outbox_hang_up(int *fd);
 void outbox_flush(struct session *s);
 void outbox_free(struct session *s);
 
-// Acts on a packet that check_packet() passed.
-void request_handle(struct session *s, const void *packet);
+// session.c: an empty one, for an fd that stays the caller's on failure (NULL); and its event sources. 0 or
+// -errno.
+struct session *session_make(struct mediator *m, int fd);
+int session_watch(struct session *s);
+
+// keep.c: brings what is kept of it up to date; only if it began or ended to wait for an answer; and whether
+// the packet was handled by the mediator before this one.
+void session_keep(struct session *s);
+void session_keep_waiting(struct session *s);
+// Takes the packet that was handled off the socket; before, the next mediator would find it there.
+void session_consume(struct session *s);
+bool session_did(struct session *s, const void *packet, size_t bytes);
+
+// Answers a TENANT_CREATE.
+void request_tenant_ok(struct session *s, struct tenant *t);
+
+// Acts on a packet that check_packet() passed. fds are borrowed.
+void request_handle(struct session *s, const void *packet, const int *fds, unsigned n_fds);
+void request_device(struct session *s, const struct link_device *device);
 // The next row of a STATUS in progress, or its end. Called when the outbox is empty.
 void request_status_step(struct session *s);
 

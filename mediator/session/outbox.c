@@ -79,6 +79,7 @@ void session_send_error(struct session *s, uint32_t cookie, uint32_t code, const
 		.code = code,
 	};
 
+	metrics_refused_link(s->mediator, code);
 	snprintf(m.text, sizeof(m.text), "%s", text);
 	session_send(s, &m, sizeof(m), NULL, 0);
 }
@@ -111,6 +112,8 @@ void outbox_hang_up(int *fd)
 		for (unsigned i = 0; i < n_fds; i++)
 			close_fd(&fds[i]);
 	} while (n > 0 || n == -EMSGSIZE || n == -EPROTO);
+	// The keeper may have it too.
+	shutdown(*fd, SHUT_RDWR);
 	close_fd(fd);
 }
 

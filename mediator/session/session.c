@@ -13,15 +13,18 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "mediator/about.h"
+#include "mediator/adopt/keep.h"
+#include "mediator/adopt/deposit.h"
 #include "mediator/complain.h"
 #include "mediator/session/internal.h"
+#include "mediator/tenant.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif
 
 #define PACKETS_A_ROUND 16
-#define PACKET_COST_NS	(NSEC_PER_SEC / VGPU_MAX_LINK_PACKETS_PER_S)
 
 struct mediator *session_mediator(const struct session *s)
 {
@@ -33,9 +36,29 @@ struct tenant *session_tenant(const struct session *s)
 	return s->tenant;
 }
 
+const struct peer *session_peer(struct session *s)
+{
+	if (!s->peer_read)
+		peer_read(&s->peer, s->pidfd);
+	s->peer_read = true;
+	return &s->peer;
+}
+
 void session_add_channel(struct session *s, struct channel *c)
 {
 	LIST_INSERT_HEAD(&s->channels, c, session_link);
+}
+
+unsigned session_close_channels(struct session *s, bool at_once)
+{
+	struct channel *c;
+	unsigned n = 0;
+
+	LIST_FOREACH (c, &s->channels, session_link) {
+		channel_close(c, at_once);
+		n++;
+	}
+	return n;
 }
 
 void session_made_tenant(struct session *s, struct tenant *t)
@@ -57,43 +80,24 @@ void session_doom(struct session *s, const char *reason)
 
 // ---- packets in ----
 
-// A bucket of one second's worth of packets.
-static bool within_rate(struct session *s)
-{
-	uint64_t now = clock_now_ns();
-
-	s->allowance_ns += now - s->allowance_at_ns;
-	s->allowance_at_ns = now;
-	if (s->allowance_ns > NSEC_PER_SEC)
-		s->allowance_ns = NSEC_PER_SEC;
-	if (s->allowance_ns < PACKET_COST_NS)
-		return false;
-	s->allowance_ns -= PACKET_COST_NS;
-	return true;
-}
-
 static void offend(struct session *s, uint32_t cookie, int code, const char *why)
 {
 	session_send_error(s, cookie, (uint32_t)code, why);
 	session_doom(s, why);
 }
 
-// Returns false when there is nothing more to read now, or ever.
-static bool read_packet(struct session *s)
-{
-	union {
-		struct link_header header;
-		char bytes[LINK_MAX_PACKET];
-	} packet;
-	int fds[SEQPACKET_MAX_FDS];
-	unsigned n_fds;
-	const char *why;
-	int n = seqpacket_recv(s->fd, &packet, sizeof(packet), fds, &n_fds, MSG_DONTWAIT), code;
+union packet {
+	struct link_header header;
+	char bytes[LINK_MAX_PACKET];
+};
 
-	if (n == -EAGAIN)
-		return false;
-	for (unsigned i = 0; i < n_fds; i++)
-		close_fd(&fds[i]);
+// n: as seqpacket_recv gave it. fds are borrowed. Returns false when there is nothing more to read, ever.
+static bool take_packet(struct session *s, const union packet *packet, int n, const int *fds, unsigned n_fds)
+{
+	const char *why;
+	int code;
+
+	s->mediator->metrics.messages[METRICS_FROM_CLIENT] += n > 0;
 	if (n == 0 || n == -ECONNRESET || n == -EPIPE) {
 		session_doom(s, NULL);
 		return false;
@@ -104,23 +108,50 @@ static bool read_packet(struct session *s)
 				      : "packet with too many file descriptors");
 		return false;
 	}
-	if (!within_rate(s)) {
+	if (!bucket_take(&s->packet_rate, VGPU_MAX_LINK_PACKETS_PER_S, clock_now_ns())) {
 		offend(s, 0, LINK_E_LIMIT, "too many packets (VGPU_MAX_LINK_PACKETS_PER_S)");
 		return false;
 	}
-	code = check_packet(s->phase, &packet, (size_t)n, n_fds, &why);
+	code = check_packet(s->phase, packet, (size_t)n, n_fds, &why);
+	if (!code && !s->vm &&
+	    (packet->header.type == LINK_CHANNEL_OPEN_VM || packet->header.type == LINK_CHANNEL_CLOSE)) {
+		code = LINK_E_PROTOCOL;
+		why = "LINK_FEATURE_VM was not agreed on";
+	}
 	if (code) {
-		offend(s, (size_t)n >= sizeof(packet.header) ? packet.header.cookie : 0, code, why);
+		offend(s, (size_t)n >= sizeof(packet->header) ? packet->header.cookie : 0, code, why);
 		return false;
 	}
-	request_handle(s, &packet);
+	request_handle(s, packet, fds, n_fds);
 	return !s->doomed;
+}
+
+// Returns false when there is nothing more to read now, or ever.
+static bool read_packet(struct session *s)
+{
+	union packet packet;
+	int fds[SEQPACKET_MAX_FDS];
+	unsigned n_fds;
+	int n = seqpacket_recv(s->fd, &packet, sizeof(packet), fds, &n_fds, MSG_DONTWAIT | MSG_PEEK);
+	bool more;
+
+	if (n == -EAGAIN)
+		return false;
+	more = n > 0 && session_did(s, &packet, (size_t)n) ? true : take_packet(s, &packet, n, fds, n_fds);
+	if (more) {
+		session_keep_waiting(s);
+		session_consume(s);
+	}
+	for (unsigned i = 0; i < n_fds; i++)
+		close_fd(&fds[i]);
+	return more;
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct session *s = userdata;
 
+	ABOUT_SESSION(s);
 	(void)source;
 	(void)fd;
 	if (events & EPOLLOUT)
@@ -145,6 +176,7 @@ static int on_death(sd_event_source *source, int fd, uint32_t events, void *user
 
 static int on_no_hello(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	ABOUT_SESSION(userdata);
 	(void)source;
 	(void)usec;
 	offend(userdata, 0, LINK_E_PROTOCOL, "no HELLO in VGPU_MAX_HELLO_WAIT_NS");
@@ -165,7 +197,7 @@ static int peer_pidfd(int fd, pid_t pid)
 	return pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 }
 
-static int watch(struct session *s)
+int session_watch(struct session *s)
 {
 	sd_event *event = s->mediator->event;
 	int r = sd_event_add_io(event, &s->io, s->fd, EPOLLIN, on_io, s);
@@ -177,7 +209,8 @@ static int watch(struct session *s)
 			      s);
 	if (r < 0)
 		return r;
-	s->pidfd = peer_pidfd(s->fd, s->pid);
+	if (s->pidfd < 0)
+		s->pidfd = peer_pidfd(s->fd, s->pid);
 	if (s->pidfd < 0)
 		return 0;
 	return sd_event_add_io(event, &s->death, s->pidfd, EPOLLIN, on_death, s);
@@ -218,9 +251,33 @@ static void close_session(struct session *s)
 	close_fd(&s->pidfd);
 }
 
-void session_new(struct mediator *m, struct tenant *tenant, int fd)
+struct session *session_make(struct mediator *m, int fd)
 {
 	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->mediator = m;
+	s->fd = fd;
+	s->pidfd = -1;
+	s->phase = PHASE_NEW;
+	bucket_init(&s->packet_rate, clock_now_ns());
+	bucket_init(&s->device_rate, clock_now_ns());
+	STAILQ_INIT(&s->outbox);
+	return s;
+}
+
+static void publish(const struct session *s, enum event_kind kind, const char *text)
+{
+	event_publish(s->mediator, kind, s->tenant,
+		      json_pack("{s:I, s:I, s:i}", "session", (json_int_t)s->id, "uid", (json_int_t)s->uid,
+				"pid", (int)s->pid),
+		      "%s", text);
+}
+
+void session_new(struct mediator *m, struct tenant *tenant, int fd)
+{
+	struct session *s = session_make(m, fd);
 	const char *refused;
 	int r;
 
@@ -228,26 +285,24 @@ void session_new(struct mediator *m, struct tenant *tenant, int fd)
 		close_fd(&fd);
 		return;
 	}
-	s->mediator = m;
-	s->fd = fd;
-	s->pidfd = -1;
-	s->phase = PHASE_NEW;
-	s->allowance_ns = NSEC_PER_SEC;
-	s->allowance_at_ns = clock_now_ns();
-	STAILQ_INIT(&s->outbox);
+	s->id = ++m->keeping.next_session_id;
+	s->came_us = clock_wall_us();
 	refused = adopt(s, tenant);
 	if (refused) {
 		complain("connection of pid %d uid %u refused: %s", (int)s->pid, s->uid, refused);
+		metrics_refused_link(m, m->stopping ? LINK_E_SHUTDOWN : LINK_E_LIMIT);
 		session_refuse(fd, m->stopping ? LINK_E_SHUTDOWN : LINK_E_LIMIT, refused);
 		free(s);
 		return;
 	}
 	LIST_INSERT_HEAD(&m->sessions, s, link);
-	r = watch(s);
+	publish(s, EVENT_SESSION_CAME, "a program connected");
+	r = session_watch(s);
 	if (r < 0) {
 		session_send_error(s, 0, r == -EMFILE ? LINK_E_LIMIT : LINK_E_INTERNAL, strerror(-r));
 		session_doom(s, strerror(-r));
 	}
+	session_keep(s);
 }
 
 static void session_free(struct session *s)
@@ -262,7 +317,9 @@ static void session_free(struct session *s)
 		LIST_REMOVE(t, made_link);
 		tenant_remove(t);
 	}
+	publish(s, EVENT_SESSION_WENT, "a program's connection ended");
 	close_session(s);
+	keep_gone(m, DEPOSIT_SESSION, s->id, &s->kept);
 	s->tenant->n_sessions--;
 	LIST_REMOVE(s, link);
 	free(s);

@@ -8,6 +8,8 @@
 #include "mediator/mediator.h"
 #include "mediator/tenant.h"
 
+struct peer;
+struct deposit_session;
 struct session;
 
 // Takes the accepted fd over. tenant: of the socket it came by, NULL for the main socket. A connection that
@@ -25,7 +27,43 @@ void session_send_error(struct session *s, uint32_t cookie, uint32_t code, const
 struct mediator *session_mediator(const struct session *s);
 struct tenant *session_tenant(const struct session *s);
 void session_add_channel(struct session *s, struct channel *c);
+// How many it had.
+unsigned session_close_channels(struct session *s, bool at_once);
 void session_made_tenant(struct session *s, struct tenant *t);
+
+const struct peer *session_peer(struct session *s);
+
+// The sensor told something, or ended: answers the DEVICE requests that waited for it.
+void session_device_news(struct mediator *m);
+
+// For the next mediator: the number that names it, and what is kept of all.
+uint64_t session_id(const struct session *s);
+struct session *session_from_id(struct mediator *m, uint64_t id); // NULL: there is none
+void session_keep_all(struct mediator *m, bool anew);
+// One of a mediator before this one; takes fd and pidfd (-1: none) over. 0, or -errno: they stay the
+// caller's.
+int session_adopt(struct mediator *m, struct tenant *t, const struct deposit_session *r, int fd, int pidfd);
+// When all are adopted: asks again what it waits for.
+void session_resume(struct session *s, const struct deposit_session *r);
+
+// One after the other, NULL: the first; without those that are ending.
+struct session *session_after(struct mediator *m, struct session *s);
+
+#define SESSION_VIEW_CHANNELS VGPU_MAX_CHANNELS_PER_TENANT
+struct session_view {
+	uint64_t id;
+	struct tenant *tenant;
+	uid_t uid;
+	pid_t pid;	  // 0: not visible here
+	uint64_t came_us; // since 1970
+	bool ready, vm;	  // HELLO was answered; it is a stub's
+	unsigned n_channels, n_shown;
+	uint64_t channels[SESSION_VIEW_CHANNELS]; // ids
+};
+void session_view(const struct session *s, struct session_view *ret);
+
+// By order of an operator: its client is told.
+void session_end(struct session *s);
 
 // Ends all sessions; those of one tenant. The reaper frees them.
 void session_doom_all(struct mediator *m);

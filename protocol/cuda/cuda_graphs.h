@@ -41,6 +41,7 @@ enum cuda_graph_instantiate_result {
 	CUDA_GRAPH_INSTANTIATE_ERROR = 1,
 	CUDA_GRAPH_INSTANTIATE_INVALID_STRUCTURE = 2,
 	CUDA_GRAPH_INSTANTIATE_NODE_OPERATION_NOT_SUPPORTED = 3,
+	CUDA_GRAPH_INSTANTIATE_CONDITIONAL_HANDLE_UNUSED = 5,
 };
 
 #define CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH 1u
@@ -56,8 +57,16 @@ enum cuda_capture_mode {
 
 #define CU_STREAM_ADD_CAPTURE_DEPENDENCIES 0u
 #define CU_STREAM_SET_CAPTURE_DEPENDENCIES 1u
-#define CU_USER_OBJECT_NO_DESTRUCTOR_SYNC  1u
-#define CU_GRAPH_USER_OBJECT_MOVE	   1u
+
+// Of an edge: how it counts, and what of a kernel it begins at.
+#define CU_GRAPH_DEPENDENCY_TYPE_DEFAULT       0
+#define CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC  1
+#define CU_GRAPH_KERNEL_NODE_PORT_DEFAULT      0
+#define CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC 1
+#define CU_GRAPH_KERNEL_NODE_PORT_LAUNCH_ORDER 2
+
+#define CU_USER_OBJECT_NO_DESTRUCTOR_SYNC 1u
+#define CU_GRAPH_USER_OBJECT_MOVE	  1u
 
 typedef struct CUgraphEdgeData_st {
 	unsigned char from_port;
@@ -119,6 +128,14 @@ typedef struct CUDA_CHILD_GRAPH_NODE_PARAMS_st {
 	int ownership;
 } CUDA_CHILD_GRAPH_NODE_PARAMS;
 
+typedef struct CUDA_BATCH_MEM_OP_NODE_PARAMS_st {
+	CUcontext ctx;
+	unsigned int count;
+	CUstreamBatchMemOpParams *paramArray;
+	unsigned int flags;
+} CUDA_BATCH_MEM_OP_NODE_PARAMS;
+static_assert(sizeof(CUDA_BATCH_MEM_OP_NODE_PARAMS) == 32, "CUDA_BATCH_MEM_OP_NODE_PARAMS");
+
 // 120 bytes: pool properties (location of the memory at 8, its type first), access descriptions, size,
 // address.
 typedef struct CUDA_MEM_ALLOC_NODE_PARAMS_st {
@@ -134,6 +151,24 @@ typedef struct CUDA_MEM_ALLOC_NODE_PARAMS_st {
 static_assert(sizeof(CUDA_MEM_ALLOC_NODE_PARAMS) == 120, "CUDA_MEM_ALLOC_NODE_PARAMS");
 static_assert(offsetof(CUDA_MEM_ALLOC_NODE_PARAMS, dptr) == 112, "CUDA_MEM_ALLOC_NODE_PARAMS");
 
+#define CU_GRAPH_COND_ASSIGN_DEFAULT 1u
+typedef uint64_t CUgraphConditionalHandle;
+typedef int CUgraphConditionalNodeType;
+enum cuda_conditional_node_type {
+	CU_GRAPH_COND_TYPE_IF = 0,
+	CU_GRAPH_COND_TYPE_WHILE = 1,
+	CU_GRAPH_COND_TYPE_SWITCH = 2,
+};
+typedef struct CUDA_CONDITIONAL_NODE_PARAMS_st {
+	CUgraphConditionalHandle handle;
+	CUgraphConditionalNodeType type;
+	unsigned int size;
+	CUgraph *phGraph_out;
+	CUcontext ctx;
+} CUDA_CONDITIONAL_NODE_PARAMS;
+static_assert(sizeof(CUDA_CONDITIONAL_NODE_PARAMS) == 32, "CUDA_CONDITIONAL_NODE_PARAMS");
+static_assert(offsetof(CUDA_CONDITIONAL_NODE_PARAMS, ctx) == 24, "CUDA_CONDITIONAL_NODE_PARAMS");
+
 typedef struct CUgraphNodeParams_st {
 	CUgraphNodeType type;
 	int reserved0[3];
@@ -146,7 +181,9 @@ typedef struct CUgraphNodeParams_st {
 		CUDA_CHILD_GRAPH_NODE_PARAMS graph;
 		CUevent event;
 		CUDA_MEM_ALLOC_NODE_PARAMS alloc;
+		CUDA_BATCH_MEM_OP_NODE_PARAMS memOp;
 		CUdeviceptr free;
+		CUDA_CONDITIONAL_NODE_PARAMS conditional;
 	};
 	long long reserved2;
 } CUgraphNodeParams;

@@ -152,6 +152,28 @@ static_assert(sizeof(CUlaunchConfig) == 56, "CUlaunchConfig");
 static_assert(offsetof(CUlaunchConfig, hStream) == 32, "CUlaunchConfig");
 static_assert(offsetof(CUlaunchConfig, numAttrs) == 48, "CUlaunchConfig");
 
+typedef union CUstreamBatchMemOpParams_union {
+	int operation;
+	struct {
+		int operation;
+		CUdeviceptr address;
+		union {
+			uint32_t value;
+			uint64_t value64;
+		};
+		unsigned int flags;
+		CUdeviceptr alias;
+	} waitValue, writeValue;
+	struct {
+		int operation;
+		unsigned int flags;
+	} flushRemoteWrites, memoryBarrier;
+	uint64_t pad[6];
+} CUstreamBatchMemOpParams;
+static_assert(sizeof(CUstreamBatchMemOpParams) == 48, "CUstreamBatchMemOpParams");
+static_assert(offsetof(CUstreamBatchMemOpParams, waitValue.value64) == 16, "CUstreamBatchMemOpParams");
+static_assert(offsetof(CUstreamBatchMemOpParams, waitValue.flags) == 24, "CUstreamBatchMemOpParams");
+
 typedef struct CUexecAffinityParam_st {
 	int type;
 	union {
@@ -196,6 +218,37 @@ typedef struct CUmemAccessDesc_st {
 } CUmemAccessDesc;
 static_assert(sizeof(CUmemAccessDesc) == 12, "CUmemAccessDesc");
 
+// One for a run of a batch's copies.
+typedef struct CUmemcpyAttributes_st {
+	int srcAccessOrder;
+	CUmemLocation srcLocHint, dstLocHint;
+	unsigned int flags;
+} CUmemcpyAttributes;
+static_assert(sizeof(CUmemcpyAttributes) == 24, "CUmemcpyAttributes");
+
+typedef struct CUmemcpy3DOperand_st {
+	int type;
+	union {
+		struct {
+			CUdeviceptr ptr;
+			size_t rowLength, layerHeight; // elements and rows; 0: as the copy
+			CUmemLocation locHint;
+		} ptr;
+		struct {
+			void *array;
+			size_t x, y, z;
+		} array;
+	} op;
+} CUmemcpy3DOperand;
+
+typedef struct CUDA_MEMCPY3D_BATCH_OP_st {
+	CUmemcpy3DOperand src, dst;
+	size_t width, height, depth;
+	int srcAccessOrder;
+	unsigned int flags;
+} CUDA_MEMCPY3D_BATCH_OP;
+static_assert(sizeof(CUDA_MEMCPY3D_BATCH_OP) == 112, "CUDA_MEMCPY3D_BATCH_OP");
+
 typedef struct CUmemPoolProps_st {
 	int allocType;
 	int handleTypes;
@@ -211,6 +264,16 @@ typedef struct CUipcMemHandle_st {
 	char reserved[64];
 } CUipcMemHandle;
 static_assert(sizeof(CUipcMemHandle) == 64, "CUipcMemHandle");
+
+typedef struct CUipcEventHandle_st {
+	char reserved[64];
+} CUipcEventHandle;
+static_assert(sizeof(CUipcEventHandle) == 64, "CUipcEventHandle");
+
+typedef struct CUmemPoolPtrExportData_st {
+	unsigned char reserved[64];
+} CUmemPoolPtrExportData;
+static_assert(sizeof(CUmemPoolPtrExportData) == 64, "CUmemPoolPtrExportData");
 
 // Programs may hand in one that is aligned to 64 bytes only, so the type asks for no more.
 #define CU_TENSOR_MAP_NUM_QWORDS 16

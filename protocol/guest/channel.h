@@ -27,6 +27,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/limits.h"
+
 #define CHANNEL_MAGIC	     0x4c4e4843u /* "CHNL" */
 #define CHANNEL_VERSION	     1u
 #define CHANNEL_HEADER_BYTES 4096u
@@ -51,7 +53,8 @@ struct channel_header {
 	_Atomic uint32_t wake_word;	// futex word
 	uint8_t reserved4[56];
 
-	// Errors that no reply carries; CUresult values, 0 is none. sticky_error never goes back.
+	// Errors that no reply carries; CUresult values, 0 is none. sticky_error never goes back; the guest
+	// sets it when the channel is lost.
 	// deferred_error: an asynchronous call was refused when the executor submitted it; the guest takes it
 	// (exchanges it with 0) at the next call that may report it.
 	_Atomic uint32_t sticky_error;
@@ -60,8 +63,13 @@ struct channel_header {
 	// with print_take after each wait.
 	_Atomic uint32_t print;
 	uint8_t reserved5[52];
+
+	// How many objects of each kind the executor will take, stored by it at the beginning; 0: as many as
+	// common/limits.h says. Asynchronous calls make objects: the guest looks before it does.
+	_Atomic uint32_t objects[VGPU_OBJECT_LIMITS];
+	uint8_t reserved6[24];
 };
-static_assert(sizeof(struct channel_header) == 384, "shared layout");
+static_assert(sizeof(struct channel_header) == 448, "shared layout");
 static_assert(offsetof(struct channel_header, tail) == 64, "shared layout");
 static_assert(offsetof(struct channel_header, head) == 128, "shared layout");
 static_assert(offsetof(struct channel_header, consumer_asleep) == 192, "shared layout");
@@ -69,8 +77,9 @@ static_assert(offsetof(struct channel_header, guest_waiters) == 256, "shared lay
 static_assert(offsetof(struct channel_header, sticky_error) == 320, "shared layout");
 
 enum channel_print {
-	CHANNEL_PRINT_WAITING = 1, // text is there
-	CHANNEL_PRINT_ASK = 2,	   // the backend learns of text only when it is asked; stays
+	CHANNEL_PRINT_WAITING = 1,    // text is there
+	CHANNEL_PRINT_COMPLAINTS = 4, // text for stderr is there
+	CHANNEL_PRINT_ASK = 2,	      // the backend learns of text only when it is asked; stays
 };
 
 #define CHANNEL_PRINT_BYTES 8000u // of one answer to print_take, at most

@@ -24,7 +24,8 @@ struct graph_header {
 };
 static_assert(sizeof(struct graph_header) == 16, "wire");
 
-// Ports and type as cuGraphAddDependencies_v2 takes them: 0 everywhere is a full dependency.
+// Ports and type as cuGraphAddDependencies_v2 takes them: 0 everywhere is a full dependency. What the GPU
+// makes of others is the backend's business; one that runs nodes one after the other may take all as full.
 struct graph_edge {
 	uint32_t from, to;
 	uint8_t from_port, to_port, type;
@@ -35,12 +36,16 @@ static_assert(sizeof(struct graph_edge) == 16, "wire");
 enum graph_node_kind {
 	GRAPH_NODE_EMPTY = 1,
 	// A channel record as it would stand in the ring, without its header: `opcode` says which, the body
-	// is its fields and its tail. Allowed: launch, copy, set, event_record, stream_wait_event. Its stream
-	// is STREAM_LEGACY and means nothing.
+	// is its fields and its tail. Allowed: launch, copy, copy_array, set, words, event_record,
+	// stream_wait_event. Its stream is STREAM_LEGACY and means nothing.
 	GRAPH_NODE_RECORD = 2,
 	// A function of the guest: when all before it is done the request slot gets the launch's run number,
 	// and what is behind it waits until the guest stored that number, or more, in the answer slot.
 	GRAPH_NODE_HOST = 3,
+	// Runs one of its bodies, or none, or one again and again, as a condition says. The nodes of the
+	// bodies follow at once, those of body 0 first. No edge leads into a body or out of one. Inside are
+	// empty nodes, launches, copies, sets and further conditional nodes only.
+	GRAPH_NODE_CONDITION = 4,
 };
 
 #define GRAPH_NODE_DISABLED \
@@ -59,5 +64,16 @@ struct graph_host_node {
 	uint32_t request_slot, answer_slot; // fence slots of this node alone
 };
 static_assert(sizeof(struct graph_host_node) == 8, "wire");
+
+// What a conditional node's body begins with; n_bodies times the number of a body's nodes (uint32_t, all that
+// lie inside counted) follow.
+struct graph_condition_node {
+	uint64_t conditions; // handle of the set; one for the whole graph
+	uint32_t condition;  // number in the set
+	uint32_t type;	     // CUgraphConditionalNodeType
+	uint32_t n_bodies;   // WHILE 1, IF 1 or 2, SWITCH 1 to VGPU_MAX_BODIES
+	uint32_t reserved;
+};
+static_assert(sizeof(struct graph_condition_node) == 24, "wire");
 
 #endif

@@ -1,32 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host link: messages on SOCK_SEQPACKET unix sockets between a client (libvgpu, vgpu-run, tests) and the
-// mediator, and between the mediator and its executors. One packet is one message: a link_header, then the
-// body of that type, nothing behind it. Little endian, reserved fields zero. Fds travel with the message that
-// names them, in the order given there.
+// mediator, and between the mediator and its executors and its sensor. One packet is one message: a
+// link_header, then the body of that type, nothing behind it. Little endian, reserved fields zero. Fds travel
+// with the message that names them, in the order given there. A mediator that is replaced by another keeps
+// all links open (protocol/host/keeper.h); an answer that was on its way then may come twice.
 //
 //   client                          mediator                        executor
+//     |                                | spawn ahead ------------------>| (executor.warm of them)
+//     |                                |<------------------------- WARM |
 //     | HELLO ------------------------>|                                |
 //     |<-------------------- HELLO_OK  |                                |
-//     | CHANNEL_OPEN ----------------->| spawn, ASSIGN {5 fds} -------->|
+//     | CHANNEL_OPEN ----------------->| (spawn,) ASSIGN {6 fds} ------>|
 //     |                                |<------------------- READY/FAILED|
 //     |<---- CHANNEL_OK {3 fds} or ERROR                                |
 //     |           ... calls travel in the channel, not here ...         |
 //     |<---- CHANNEL_LOST (executor died, was stopped)                  |
-//     | TENANT_CREATE (operator only) >|                                |
+//     | CHANNEL_OPEN_VM {2 + n fds} -->| (spawn,) ASSIGN_VM {7 + n} --->|   (the stub, for a VM's process)
+//     |                                |<------------------- READY/FAILED|
+//     |<---- CHANNEL_OK {2 fds} or ERROR                                |
+//     | CHANNEL_CLOSE ---------------->| (link closed, or SIGKILL) ---->|
+//     |<---- CHANNEL_GONE (it was reaped)                               |
+//     |                                |<-------- SHARE {fd}, TAKE, DROP|
+//     |                                | SHARED {fd} ----------------->|
+//     | TENANT_CREATE[_AS] (operator) >|                                |
 //     |<---- TENANT_OK {path}          |                                |
 //     | STATUS (operator only) ------->|                                |
 //     |<---- STATUS_ROW ..., STATUS_END|                                |
+//     | DEVICE ----------------------->|                              sensor
+//     |                                | SENSE ------------------------>| (when the last reading is old)
+//     |                                |<- SENSOR_READY (once), SENSED  |
+//     |<- DEVICE_STATE, DEVICE_ROWS ...|                                |
 #ifndef VGPU_PROTOCOL_HOST_LINK_H
 #define VGPU_PROTOCOL_HOST_LINK_H
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "protocol/host/device.h"
 
 #define LINK_MAGIC	    0x55504756u // "VGPU"
 #define LINK_VERSION	    1u
 #define LINK_MAX_PACKET	    4096u
 #define LINK_NAME_BYTES	    64u
 #define LINK_TEXT_BYTES	    256u
+#define LINK_GREETINGS	    3u // connections that a client tries while they end before HELLO is answered
 #define LINK_SOCKET_ENV	    "VGPU_SOCKET"
 #define LINK_SOCKET_DEFAULT "/run/vgpu/mediator.sock"
 
@@ -36,24 +54,44 @@ enum link_type {
 	LINK_CHANNEL_OPEN = 0x0102,
 	LINK_TENANT_CREATE = 0x0103, // operator: peer uid is 0 or the mediator's
 	LINK_STATUS = 0x0104,	     // operator
+	LINK_DEVICE = 0x0105,
+	LINK_CHANNEL_OPEN_VM = 0x0106, // fds: guest bell eventfd, memory link, extent list, then guest memory
+	LINK_CHANNEL_CLOSE = 0x0107,
+	LINK_TENANT_CREATE_AS = 0x0108, // operator: TENANT_CREATE with a profile or a pool
 	// mediator -> client
 	LINK_HELLO_OK = 0x0201,
-	LINK_CHANNEL_OK = 0x0202, // fds: channel memfd, host window memfd, doorbell eventfd
+	LINK_CHANNEL_OK = 0x0202, // fds: channel memfd, host window memfd, doorbell eventfd; of a channel in
+				  // a VM: doorbell eventfd, pidfd of the executor
 	LINK_TENANT_OK = 0x0203,
 	LINK_STATUS_ROW = 0x0204,
 	LINK_STATUS_END = 0x0205,
 	LINK_CHANNEL_LOST = 0x0206,
+	LINK_DEVICE_STATE = 0x0207,
+	LINK_DEVICE_ROWS = 0x0208,
+	LINK_CHANNEL_GONE = 0x0209, // of a channel in a VM that had CHANNEL_OK: its executor is no more
 	LINK_ERROR =
 	    0x02ff, // answer to a request that was refused; the link stays open unless the text says so
 	// mediator -> executor
 	LINK_ASSIGN = 0x0301, // fds: channel memfd, host window memfd, doorbell, turn page memfd, kick
 			      // eventfd, tenant page memfd
-	LINK_WAKE = 0x0302, // header only: look at the turn page; sent instead of a ring when somebody
-			    // stuffed the doorbell
+	// Header only: look at the turn page; sent instead of a ring when somebody stuffed the doorbell.
+	LINK_WAKE = 0x0302,
+	LINK_SHARED = 0x0303,	 // answer to SHARE, TAKE and DROP; fds: to TAKE what SHARE brought
+	LINK_ASSIGN_VM = 0x0304, // fds: doorbell, turn page memfd, kick eventfd, tenant page memfd, guest
+				 // bell, memory link, extent list, then guest memory
 	// executor -> mediator
 	LINK_READY = 0x0401,  // backend is open, channel is being served
 	LINK_FAILED = 0x0402, // could not start; exits
 	LINK_ENDED = 0x0403,  // channel ended by a bad record or a fatal error of the tenant; exits
+	LINK_SHARE = 0x0404,  // keep this under a key for the tenant's other executors; fds: none or one
+	LINK_TAKE = 0x0405,   // give me what is kept under the key
+	LINK_DROP = 0x0406,   // the owner ends the sharing, or a taker has done with it
+	LINK_WARM = 0x0407,   // first, of an executor that was started ahead: ASSIGN may come
+	// mediator -> sensor
+	LINK_SENSE = 0x0501, // header only: read the card now
+	// sensor -> mediator
+	LINK_SENSOR_READY = 0x0601, // once, first; without readings it exits behind it
+	LINK_SENSED = 0x0602,	    // answer to SENSE
 };
 
 enum link_error_code {
@@ -67,6 +105,10 @@ enum link_error_code {
 	LINK_E_BAD_RECORD,    // CHANNEL_LOST: the channel carried something malformed
 	LINK_E_SHUTDOWN,      // CHANNEL_LOST: mediator is going away
 	LINK_E_WATCHDOG,      // CHANNEL_LOST: work took longer than the tenant may
+	LINK_E_QUARANTINED,   // ERROR, CHANNEL_LOST: the tenant is kept out for what it did
+	LINK_E_DEVICE_LOST,   // ERROR, CHANNEL_LOST: the card does not answer
+	LINK_E_UNKNOWN,	      // ERROR: no profile or pool of that name
+	LINK_E_DRAINING,      // ERROR, CHANNEL_LOST: the host is being emptied
 };
 
 struct link_header {
@@ -78,10 +120,12 @@ struct link_header {
 };
 static_assert(sizeof(struct link_header) == 16, "wire");
 
+#define LINK_FEATURE_VM 1ull // CHANNEL_OPEN_VM, CHANNEL_CLOSE, CHANNEL_GONE
+
 struct link_hello {
 	struct link_header header;
 	uint32_t version_min, version_max; // inclusive
-	uint64_t features;		   // none defined yet: 0
+	uint64_t features;		   // LINK_FEATURE_* that the client would use
 };
 static_assert(sizeof(struct link_hello) == 32, "wire");
 
@@ -89,7 +133,7 @@ struct link_hello_ok {
 	struct link_header header;
 	uint32_t version;
 	uint32_t tenant_id;
-	uint64_t features;
+	uint64_t features; // of those offered, the ones that are there
 	uint32_t weight;
 	uint32_t reserved;
 	uint64_t memory_quota; // bytes of device memory; 0: only the device's own size limits
@@ -123,6 +167,36 @@ struct link_channel_ok {
 };
 static_assert(sizeof(struct link_channel_ok) == 96, "wire");
 
+#define LINK_MAX_GUEST_MEMORY 8u // fds of guest memory in one packet
+
+// A channel for a process in a VM. Its memory is guest memory: pieces of the files that travel along, told by
+// the extent list (protocol/host/memory_link.h), which the mediator passes on unread; first the channel
+// memory, then the arena, which begins a piece of its own. Refused with ERROR: nothing of the memory is used.
+struct link_channel_open_vm {
+	struct link_header header;
+	uint64_t channel_bytes; // link_geometry.channel_bytes, or it is refused
+	uint64_t arena_bytes;	// whole pages, up to VGPU_ARENA_BYTES
+	uint32_t extents;	// of the list
+	uint32_t pid;		// in the guest
+	char name[16];		// of the process, NUL-terminated
+};
+static_assert(sizeof(struct link_channel_open_vm) == 56, "wire");
+
+#define LINK_CLOSE_AT_ONCE 1ull // without waiting until the executor has ended by itself
+
+// Ends the connection's channels (in a VM: one); the connection stays, CHANNEL_GONE comes when it is over.
+struct link_channel_close {
+	struct link_header header;
+	uint64_t flags;
+};
+static_assert(sizeof(struct link_channel_close) == 24, "wire");
+
+struct link_channel_gone {
+	struct link_header header;
+	uint64_t channel_id;
+};
+static_assert(sizeof(struct link_channel_gone) == 24, "wire");
+
 struct link_channel_lost {
 	struct link_header header;
 	uint32_t code; // enum link_error_code
@@ -149,6 +223,20 @@ struct link_tenant_create {
 	uint64_t memory_quota; // bytes; 0: none
 };
 static_assert(sizeof(struct link_tenant_create) == 96, "wire");
+
+#define LINK_POLICY_NAME_BYTES 48u
+#define LINK_AS_PROFILE	       UINT64_MAX
+
+struct link_tenant_create_as {
+	struct link_header header;
+	char name[LINK_NAME_BYTES]; // as in TENANT_CREATE
+	uint32_t weight;	    // 0: as the profile says
+	uint32_t reserved;
+	uint64_t memory_quota;		      // LINK_AS_PROFILE: as the profile says
+	char profile[LINK_POLICY_NAME_BYTES]; // NUL-terminated [A-Za-z0-9_-]*; empty: none
+	char pool[LINK_POLICY_NAME_BYTES];    // the same; empty: tenant.pool
+};
+static_assert(sizeof(struct link_tenant_create_as) == 192, "wire");
 
 struct link_tenant_ok {
 	struct link_header header;
@@ -184,12 +272,38 @@ static_assert(sizeof(struct link_status_row) == 168, "wire");
 struct link_status_end {
 	struct link_header header;
 	uint32_t rows;
-	uint32_t reserved;
+	uint32_t health; // enum device_health
 	uint64_t now_ns; // CLOCK_MONOTONIC at the snapshot
 	char backend[32];
 	char device[64];
 };
 static_assert(sizeof(struct link_status_end) == 128, "wire");
+
+#define LINK_DEVICE_CARD 1ull // operators: with the values of class CARD
+
+struct link_device {
+	struct link_header header;
+	uint64_t flags; // LINK_DEVICE_*
+};
+static_assert(sizeof(struct link_device) == 24, "wire");
+
+struct link_device_state {
+	struct link_header header;
+	struct device_state state;
+};
+static_assert(sizeof(struct link_device_state) == 2320, "wire");
+
+#define LINK_DEVICE_ROWS_MAX 48u // in one packet
+
+// Behind DEVICE_STATE, one at least: all of one moment. Only n elements travel; the header's length says so.
+struct link_device_rows {
+	struct link_header header;
+	uint32_t n;
+	uint32_t left; // come in packets behind this one
+	struct device_process process[LINK_DEVICE_ROWS_MAX];
+};
+static_assert(sizeof(struct link_device_rows) == 3480, "wire");
+static_assert(offsetof(struct link_device_rows, process) == 24, "wire");
 
 struct link_assign {
 	struct link_header header;
@@ -200,6 +314,20 @@ struct link_assign {
 	uint64_t spin_ns; // how long an idle executor polls its ring before it sleeps
 };
 static_assert(sizeof(struct link_assign) == 112, "wire");
+
+struct link_assign_vm {
+	struct link_assign assign; // header.type: LINK_ASSIGN_VM
+	uint32_t extents;	   // of the list
+	uint32_t reserved;
+};
+static_assert(sizeof(struct link_assign_vm) == 120, "wire");
+
+// The context is there, no tenant has been seen. Figures of the device at that moment, in bytes.
+struct link_warm {
+	struct link_header header;
+	uint64_t device_free, device_memory;
+};
+static_assert(sizeof(struct link_warm) == 32, "wire");
 
 struct link_ready {
 	struct link_header header;
@@ -217,5 +345,72 @@ struct link_ended {
 	char text[LINK_TEXT_BYTES];
 };
 static_assert(sizeof(struct link_ended) == 280, "wire");
+
+struct link_sensor_ready {
+	struct link_header header;
+	uint32_t readings; // 1: SENSE is answered; 0: there is nothing to read, the sensor is done
+	uint32_t reserved;
+	char backend[16];
+	struct device_identity identity;
+};
+static_assert(sizeof(struct link_sensor_ready) == 968, "wire");
+
+#define LINK_SENSED_XIDS 16u
+
+// Values of the classes FIXED, READING and CARD.
+struct link_sensed {
+	struct link_header header;
+	uint32_t lost;			// 1: the card fell off the bus; no value is valid
+	uint32_t n_xids;		// critical errors of the driver since the last reading, oldest first;
+	uint32_t xid[LINK_SENSED_XIDS]; // of more than fit the last ones
+	struct device_texts texts;
+	struct device_values values;
+};
+static_assert(sizeof(struct link_sensed) == 1432, "wire");
+
+// What executors of one tenant share (docs/decisions/0012). The mediator keeps what an owner shared and hands
+// it to executors of the same tenant that name its key; it reads neither data nor fd. Each message is
+// answered by one SHARED with its cookie.
+#define LINK_SHARE_DATA 64u
+
+struct link_share {
+	struct link_header header;
+	uint64_t key[2]; // random, chosen by the owner; unique in the tenant
+	uint64_t bytes;	 // device memory behind it, as the owner was charged; 0: none
+	uint8_t data[LINK_SHARE_DATA];
+};
+static_assert(sizeof(struct link_share) == 104, "wire");
+
+// A taker stays one until it sends DROP, once for each TAKE.
+struct link_take {
+	struct link_header header;
+	uint64_t key[2];
+};
+static_assert(sizeof(struct link_take) == 32, "wire");
+
+struct link_drop {
+	struct link_header header;
+	uint64_t key[2];
+	uint32_t owner; // 1: the owner ends the sharing; 0: a taker has done with it
+	uint32_t reserved;
+};
+static_assert(sizeof(struct link_drop) == 40, "wire");
+
+enum link_share_code {
+	LINK_SHARE_OK = 0,
+	LINK_SHARE_UNKNOWN, // no such key of this tenant, or not this executor's to drop
+	LINK_SHARE_LIMIT,   // a limit of common/limits.h, or the key is in use
+};
+
+struct link_shared {
+	struct link_header header;
+	uint32_t code; // enum link_share_code
+	// To an owner's DROP, 1: others still use it. Its bytes stay charged to the tenant until the last
+	// taker has gone, and the mediator takes them off then.
+	uint32_t in_use;
+	uint64_t bytes;
+	uint8_t data[LINK_SHARE_DATA];
+};
+static_assert(sizeof(struct link_shared) == 96, "wire");
 
 #endif

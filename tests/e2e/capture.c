@@ -26,6 +26,7 @@ static uint32_t value(void)
 static void set(uint32_t v)
 {
 	MUST(cuMemcpyHtoD_v2(word, &v, 4));
+	MUST(cuStreamSynchronize(NULL)); // the streams here wait for none
 }
 
 static size_t nodes_of(CUgraph graph)

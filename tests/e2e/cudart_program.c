@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An ordinary program of CUDA's runtime, whatever version of it: argv[1] is the path of a libcudart.so. What
+// An ordinary program of CUDA's runtime, whatever version of it: argv[1] is the path of a libcudart.so; built
+// with CUDART_STATIC the runtime is inside (test_cudart.py links it). What
 // nvcc puts into a program (registering its fat binary, kernels and variables) is done here by hand, with a
 // fat binary made at run time of kernels/basic.ptx. The few declarations that the versions share are written
 // out below.
@@ -86,8 +87,14 @@ struct attributes {
 	ENTRY(cudaEventQuery, int, (void *))                                                             \
 	ENTRY(cudaEventElapsedTime, int, (float *, void *, void *))
 
-#define POINTER(name, result, parameters) static result(*name) parameters;
-RUNTIME(POINTER)
+#ifdef CUDART_STATIC
+#define DECLARE(name, result, parameters) extern result name parameters;
+extern int cudaGetDeviceProperties_v2(struct properties *, int) __attribute__((weak));
+extern int cudaGetDeviceProperties(struct properties *, int) __attribute__((weak));
+#else
+#define DECLARE(name, result, parameters) static result(*name) parameters;
+#endif
+RUNTIME(DECLARE)
 static int (*get_properties)(struct properties *, int);
 
 // A call must answer exactly `want`; a line either way.
@@ -100,6 +107,15 @@ static bool gives(int line, const char *what, int want, int got)
 			  cudaGetErrorName(got), want);
 }
 
+#ifdef CUDART_STATIC
+static void open_runtime(const char *path)
+{
+	(void)path;
+	get_properties = cudaGetDeviceProperties_v2 ? cudaGetDeviceProperties_v2 : cudaGetDeviceProperties;
+	if (!get_properties)
+		check_bail("no cudaGetDeviceProperties");
+}
+#else
 static void open_runtime(const char *path)
 {
 	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -118,6 +134,7 @@ static void open_runtime(const char *path)
 	if (!get_properties)
 		check_bail("no cudaGetDeviceProperties");
 }
+#endif
 
 // ---- what nvcc would have put here
 
@@ -168,7 +185,7 @@ static struct fatbin *make_fatbin(const char *ptx)
 			      .major = 7,
 			      .arch = 70,
 			      .flags = 0x11 }; // 64 bits, Linux
-	memcpy(f->payload, ptx, strlen(ptx));
+	memcpy(f->payload, ptx, strlen(ptx) + 1);
 	return f;
 }
 

@@ -111,6 +111,52 @@ static void in_flight(CUmodule module)
 	gate_done(&gate);
 }
 
+// What one wait implies for others: streams and events that the waited-for work stood behind are done at
+// once.
+static void implied(CUmodule module)
+{
+	CUfunction spin = check_function(module, "spin");
+	uint64_t rounds = 1000 * 1000;
+	CUevent first, middle, last;
+	CUstream a, b;
+	CUdeviceptr out;
+	float ms = -1;
+
+	MUST(cuMemAlloc_v2(&out, 4));
+	MUST(cuStreamCreate(&a, CU_STREAM_NON_BLOCKING));
+	MUST(cuStreamCreate(&b, CU_STREAM_NON_BLOCKING));
+	MUST(cuEventCreate(&first, 0));
+	MUST(cuEventCreate(&middle, 0));
+	MUST(cuEventCreate(&last, 0));
+	for (int round = 0; round < 3; round++) {
+		MUST(cuEventRecord(first, a));
+		LAUNCH(spin, 1, 1, a, &out, &rounds);
+		MUST(cuEventRecord(middle, a));
+		MUST(cuStreamWaitEvent(b, middle, 0));
+		LAUNCH(spin, 1, 1, b, &out, &rounds);
+		MUST(cuEventRecord(last, b));
+		// Asked early, so that what was learnt then does not answer later.
+		CUresult early = cuEventQuery(middle);
+		CHECK(early == CUDA_SUCCESS || early == CUDA_ERROR_NOT_READY, "asked early: %d", (int)early);
+		early = cuStreamQuery(a);
+		CHECK(early == CUDA_SUCCESS || early == CUDA_ERROR_NOT_READY, "asked early: %d", (int)early);
+		OK(cuStreamSynchronize(b));
+		OK(cuEventQuery(first));
+		OK(cuEventQuery(middle));
+		OK(cuEventQuery(last));
+		OK(cuStreamQuery(a));
+		OK(cuStreamQuery(a));
+		OK(cuStreamQuery(b));
+		OK(cuEventElapsedTime(&ms, first, last));
+	}
+	MUST(cuEventDestroy_v2(first));
+	MUST(cuEventDestroy_v2(middle));
+	MUST(cuEventDestroy_v2(last));
+	MUST(cuStreamDestroy_v2(a));
+	MUST(cuStreamDestroy_v2(b));
+	MUST(cuMemFree_v2(out));
+}
+
 static void many(void)
 {
 	enum { COUNT = 2000 };
@@ -142,6 +188,7 @@ int main(void)
 	timing(module);
 	if (check_computes())
 		in_flight(module);
+	implied(module);
 	many();
 	return check_done();
 }

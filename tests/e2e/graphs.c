@@ -19,9 +19,11 @@ static uint32_t value(void)
 	return v;
 }
 
+// The copy may still be under way when the call returns, and the graphs run in a stream that waits for none.
 static void set(uint32_t v)
 {
 	MUST(cuMemcpyHtoD_v2(word, &v, 4));
+	MUST(cuStreamSynchronize(NULL));
 }
 
 static CUDA_KERNEL_NODE_PARAMS kernel(void **params)

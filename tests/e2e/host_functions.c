@@ -83,6 +83,46 @@ static void between_kernels(CUstream stream, CUmodule module)
 	MUST(cuMemFreeHost(memory));
 }
 
+static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
+
+static void takes_lock(void *user)
+{
+	pthread_mutex_lock(&held);
+	*(int *)user = 1;
+	pthread_mutex_unlock(&held);
+}
+
+// A thread may ask while it holds what a host function waits for. How much may stand behind the function: a
+// driver takes about 1000 pieces of work before it lets the caller wait, through us there is room for more.
+static void queries_never_wait(CUstream stream)
+{
+	int behind = check_backend() == BACKEND_NATIVE ? 400 : 4000, ran = 0, wrong = 0;
+	CUdeviceptr memory;
+	CUstream other;
+	CUevent event;
+
+	MUST(cuMemAlloc_v2(&memory, 4096));
+	MUST(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+	MUST(cuEventCreate(&event, 0));
+	pthread_mutex_lock(&held);
+	MUST(cuLaunchHostFunc(stream, takes_lock, &ran));
+	for (int i = 0; i < behind; i++)
+		wrong += cuMemsetD8Async(memory, (unsigned char)i, 64, stream) != CUDA_SUCCESS;
+	EQUAL(0, wrong);
+	MUST(cuEventRecord(event, stream));
+	MUST(cuMemsetD8Async(memory + 64, 1, 64, other));
+	EXPECT(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
+	EXPECT(CUDA_ERROR_NOT_READY, cuEventQuery(event));
+	pthread_mutex_unlock(&held);
+	OK(cuStreamSynchronize(other));
+	OK(cuStreamSynchronize(stream));
+	OK(cuEventQuery(event));
+	EQUAL(1, ran);
+	MUST(cuEventDestroy_v2(event));
+	MUST(cuStreamDestroy_v2(other));
+	MUST(cuMemFree_v2(memory));
+}
+
 int main(void)
 {
 	CUstream stream;
@@ -92,6 +132,7 @@ int main(void)
 	MUST(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
 	in_order(stream);
 	between_kernels(stream, module);
+	queries_never_wait(stream);
 
 	MUST(cuLaunchHostFunc(stream, slow, NULL));
 	EXPECT(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));

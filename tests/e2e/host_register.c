@@ -38,8 +38,10 @@ static void one_range(CUmodule module, void *start, size_t bytes, const char *wh
 		EQUAL(0, wrong);
 	}
 	EXPECT(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, cuMemHostRegister_v2(start, bytes, 0));
-	if (bytes > 64)
+	if (bytes > 64) {
 		EXPECT(CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, cuMemHostRegister_v2(before + 32, 16, 0));
+		EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemHostUnregister((char *)start + 8)); // not its begin
+	}
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemFreeHost(start));
 	pattern_fill(start, bytes, 4);
 	OK(cuMemHostUnregister(start));
@@ -73,6 +75,10 @@ static void errors(void)
 	EXPECT(CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, cuMemHostUnregister(p));
 	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemHostUnregister(NULL));
 	free(p);
+	MUST(cuMemHostAlloc(&p, 64, 0));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemHostRegister_v2(p, 64, 0));
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemHostUnregister(p));
+	MUST(cuMemFreeHost(p));
 }
 
 int main(void)

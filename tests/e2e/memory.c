@@ -31,7 +31,8 @@ static void allocate(void)
 	for (int i = 0; i < 9; i++)
 		OK(cuMemFree_v2(ptr[i]));
 	OK(cuMemGetInfo_v2(&free_now, &total));
-	CHECK(free_now + 8 * MIB > free_before, "free memory is back: %zu of %zu", free_now, free_before);
+	// Others may use the GPU meanwhile; all that was held here is more than this.
+	CHECK(free_now + 24 * MIB > free_before, "free memory is back: %zu of %zu", free_now, free_before);
 }
 
 static void pitch(void)
@@ -94,10 +95,10 @@ static void pointer_attributes(CUcontext context)
 
 	CUpointer_attribute which[] = { 2, 3, 4, 8, 9 };
 	CUdeviceptr d = 1, h = 1;
-	unsigned managed = 9;
+	unsigned managed = 0xa5a5a5a5; // CUDA's runtime hands over four bytes that it has not set
 	void *data[] = { &type, &d, &h, &managed, &ordinal };
 	OK(cuPointerGetAttributes(5, which, data, ptr));
-	CHECK(type == CU_MEMORYTYPE_DEVICE && d == ptr && !h && !(managed & 0xff), "five attributes at once");
+	CHECK(type == CU_MEMORYTYPE_DEVICE && d == ptr && !h && !managed, "five attributes at once");
 	OK(cuPointerGetAttributes(5, which, data, (CUdeviceptr)host));
 	CHECK(!type && !d && h == (CUdeviceptr)host, "a pointer unknown to the driver: %u %llx %llx", type,
 	      (unsigned long long)d, (unsigned long long)h);

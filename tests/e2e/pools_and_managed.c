@@ -60,7 +60,7 @@ static void managed(void)
 {
 	CUmodule module = check_module("basic.ptx");
 	CUfunction step = check_function(module, "step");
-	unsigned int is_managed = 0, type = 0;
+	unsigned int is_managed = 0xa5a5a5a5, type = 0;
 	uint32_t *word, what = 5;
 	CUdeviceptr p;
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ VGPU_RUN = BUILD / "run" / "vgpu-run"
 MEDIATOR = BUILD / "mediator" / "vgpu-mediator"
 EXECUTOR = BUILD / "executor" / "vgpu-executor"
 LIBCUDA = BUILD / "guest" / "libcuda" / "libcuda.so.1"
+NVIDIA_SMI = BUILD / "guest" / "smi" / "nvidia-smi"
+LIBNVML = BUILD / "guest" / "libnvml" / "libnvidia-ml.so.1"
 WORKLOAD = BUILD / "demo" / "vgpu-demo-workload"
 # Under sanitizers, valgrind or on a busy machine everything takes longer; only bounds grow, not waits.
 SLOWER = float(os.environ.get("VGPU_TEST_SLOWER", "1"))
@@ -29,7 +32,7 @@ SLOWER = float(os.environ.get("VGPU_TEST_SLOWER", "1"))
 
 def missing():
     """Why the stack cannot be started from this build folder, or None."""
-    for part in (VGPU_RUN, MEDIATOR, EXECUTOR, LIBCUDA, PROGRAMS / "worker"):
+    for part in (VGPU_RUN, MEDIATOR, EXECUTOR, LIBCUDA, LIBNVML, PROGRAMS / "worker"):
         if not part.exists():
             return f"{part} is not built"
     return None
@@ -44,12 +47,26 @@ def backend_missing(backend):
                 "sys.exit(0 if c.cuInit(0)==0 else 4)\n")
         status = subprocess.run([sys.executable, "-c", code], check=False, env=clean_environment()).returncode
         return {0: None, 3: "this host has no NVIDIA driver"}.get(status, "the NVIDIA driver here finds no GPU")
-    module = BUILD / "executor" / "backends" / backend / f"vgpu-backend-{backend}.so"
-    return None if module.exists() else f"{module} is not built"
+    return module_missing(backend)
+
+
+def module_missing(*backends):
+    """Why executors here could not load these backends' modules, or None. A build may have come from another host."""
+    for backend in backends:
+        module = BUILD / "executor" / "backends" / backend / f"vgpu-backend-{backend}.so"
+        if not module.exists():
+            return f"{module} is not built"
+        told = subprocess.run(["ldd", str(module)], check=False, capture_output=True, text=True).stdout
+        lacking = [line.split()[0] for line in told.splitlines() if line.endswith("not found")]
+        if lacking:
+            return f"this host lacks {', '.join(lacking)}, which {module.name} needs"
+    return None
 
 
 def clean_environment(backend=None, extra=None):
     env = {k: v for k, v in os.environ.items() if k not in ("VGPU_SOCKET", "VGPU_HOST_LIBCUDA")}
+    if backend in ("cpu", "null") or "VGPU_HOST_LIBCUDA" in (extra or {}):
+        env.pop("CUDA_VISIBLE_DEVICES", None)  # it may name a GPU of this host, which such a device is not
     env["VGPU_SOURCE"] = str(SOURCE)
     if backend:
         env["VGPU_TEST_BACKEND"] = backend
@@ -160,24 +177,39 @@ class Mediator:
         self.folder = tempfile.mkdtemp(prefix="vgpu-e2e-")
         self.socket = os.path.join(self.folder, "m.sock")
         self.clients = []
+        self.environments = 0
         command = [str(MEDIATOR), "--backend", backend, "--executor", str(EXECUTOR)]
         for setting in (f"paths.socket={self.socket}", f"paths.run_directory={self.folder}/run", "log.level=warning",
-                        *settings):
+                        "executor.warm=0", "adopt.wait=1s", *self.own_settings(), *settings):
             command += ["--set", setting]
+        self.command, self.env = command, clean_environment(None, env)
         self.log = open(os.path.join(self.folder, "log"), "w+", encoding="utf-8", errors="replace")
-        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-                                      env=clean_environment(None, env), start_new_session=True)
+        self.begin()
+
+    def own_settings(self):
+        """Settings that need the folder; for subclasses."""
+        return ()
+
+    def begin(self):
+        """Starts the daemon; once more for one that has ended."""
+        self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                      env=self.env, start_new_session=True)
         self.pid = self.child.pid
 
     def __enter__(self):
         until = time.monotonic() + 10 * SLOWER
-        while not os.path.exists(self.socket):
+        while not self.listens():
             if self.child.poll() is not None or time.monotonic() > until:
                 said = self.said()
                 self.close()
                 raise AssertionError(f"the mediator does not start: {said}")
             time.sleep(0.01)
         return self
+
+    def listens(self):
+        """The socket's file is there a moment before somebody listens at it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            return s.connect_ex(self.socket) == 0
 
     def __exit__(self, *_):
         self.close()
@@ -197,7 +229,8 @@ class Mediator:
 
     def tenant(self, *options):
         """The environment of a new tenant: several programs can be started in it."""
-        path = os.path.join(self.folder, f"env{len(self.clients)}")
+        path = os.path.join(self.folder, f"env{self.environments}")
+        self.environments += 1
         holder = Client([VGPU_RUN, "--socket", self.socket, *options, "--", "/bin/sh", "-c",
                          'env -0 >"$1.part" && mv "$1.part" "$1" && exec sleep 600', "sh", path], clean_environment(self.backend))
         self.clients.append(holder)

@@ -8,20 +8,20 @@ import os
 
 import pytest
 import stack
-from test_programs import FAULTS, check, check_prints
+from test_programs import FAULTS, check, check_assertion, check_prints
 
 pytestmark = pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="both layers run under the sanitizers by themselves")
 
-PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "copies", "copies_2d_3d", "fills", "capture", "graphs",
-            "modules", "launches", "function_attributes", "kernel_results", "threads", "fork_and_exec", "stale_handles"]
+PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "copies", "copies_2d_3d", "fills", "capture",
+            "graphs", "modules", "linking", "launches", "function_attributes", "kernel_results", "threads", "fork_and_exec",
+            "stale_handles", "graph_edges", "stream_attributes", "arrays_and_copies", "surfaces", "textures", "conditional_graphs"]
 
 
 @pytest.fixture(scope="module")
 def upper():
-    for backend in ("cpu", "cuda"):
-        module = stack.BUILD / "executor" / "backends" / backend / f"vgpu-backend-{backend}.so"
-        if not module.exists():
-            pytest.skip(f"{module} is not built")
+    why = stack.module_missing("cpu", "cuda")
+    if why:
+        pytest.skip(why)
     # Two address windows of the same kind in one process (the executor's, and its host library's) need two places.
     with stack.Mediator("cpu") as lower:
         env = {"VGPU_HOST_LIBCUDA": str(stack.LIBCUDA), "VGPU_SOCKET": lower.socket,
@@ -45,5 +45,13 @@ def test_fault_is_told_and_stays(upper, kind):
     check(run(upper, "fault", kind))
 
 
+def test_events_of_two_processes(upper):
+    check(run(upper, "ipc_events", "plain"))
+
+
 def test_kernels_print(upper):
     check_prints(run(upper, "prints"))
+
+
+def test_assertion_is_told(upper):
+    check_assertion(run(upper, "fault", "assert"))

@@ -5,11 +5,15 @@ import os
 import pytest
 import stack
 
-PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "pinned_memory", "host_register",
-            "copies", "copies_2d_3d", "fills", "stream_order", "per_thread_stream", "events_and_streams",
-            "host_functions", "modules", "module_enumeration", "launches", "old_launch", "function_attributes", "kernel_results", "nvcc_kernels", "threads",
-            "fork_and_exec", "stale_handles", "capture", "graphs", "virtual_memory", "pools_and_managed"]
-FAULTS = ["illegal", "freed", "misaligned", "trap", "assert"]
+PROGRAMS = ["init_and_devices", "error_texts", "proc_address", "contexts", "memory", "pinned_memory",
+            "host_register", "copies", "copies_2d_3d", "fills", "stream_order", "per_thread_stream",
+            "events_and_streams", "host_functions", "modules", "linking", "module_enumeration", "launches",
+            "old_launch", "function_attributes", "kernel_results", "nvcc_kernels", "machine_code", "threads",
+            "fork_and_exec", "stale_handles", "capture", "graphs", "virtual_memory", "pools_and_managed",
+            "framework_startup", "nvml", "graph_edges", "stream_memory_words", "stream_attributes", "stream_errors",
+            "copy_batches", "pointer_attributes", "pools", "ipc_memory", "ipc_events", "shareable_handles",
+            "arrays_and_copies", "surfaces", "textures", "conditional_graphs", "context_events", "zero_arguments", "after_exit"]
+FAULTS = ["illegal", "freed", "misaligned", "trap", "assert", "read_only", "no_access"]
 
 
 def check(result):
@@ -28,6 +32,17 @@ def test_program(backend, program):
 @pytest.mark.parametrize("kind", FAULTS)
 def test_fault_is_told_and_stays(backend, kind):
     check(stack.run_program(backend, "fault", kind))
+
+
+def check_assertion(result):
+    """The driver's words, once, on stderr and not on stdout."""
+    check(result)
+    line = "faults.cu:1: do_assert: block: [0,0,0], thread: [0,0,0] Assertion `holds` failed."
+    assert result.err.splitlines().count(line) == 1 and line not in result.out, result.told()
+
+
+def test_assertion_is_told(backend):
+    check_assertion(stack.run_program(backend, "fault", "assert"))
 
 
 def check_prints(result):
@@ -61,6 +76,18 @@ def test_memory_quota(backend):
     if backend == "native":
         pytest.skip("native: no quota")
     check(stack.run_program(backend, "memory_quota", "256", options=["--memory", "256M"]))
+
+
+def test_memory_quota_of_every_way(backend):
+    if backend == "native":
+        pytest.skip("native: no quota")
+    check(stack.run_program(backend, "quota_ways", options=["--memory", "256M"]))
+
+
+def test_shared_memory_is_counted_once(backend):
+    if backend == "native":
+        pytest.skip("native: no quota")
+    check(stack.run_program(backend, "ipc_quota", options=["--memory", "256M"]))
 
 
 def test_demo_workload(backend):

@@ -80,6 +80,71 @@ static void pieces(void)
 	OK(cuMemAddressFree(other, 2 * PIECE));
 }
 
+// The word that the device reads at p; the caller looks only where work is executed.
+static uint32_t word_at(CUdeviceptr p)
+{
+	uint32_t value = 0;
+
+	OK(cuMemcpyDtoH_v2(&value, p, sizeof(value)));
+	return value;
+}
+
+// One piece at two addresses: what is written at one is read at the other, and each goes on its own.
+static void two_places(void)
+{
+	CUmemGenericAllocationHandle handle, again;
+	unsigned long long flags = 99;
+	CUdeviceptr base;
+
+	MUST(cuMemAddressReserve(&base, 8 * PIECE, 0, 0, 0));
+	MUST(cuMemCreate(&handle, 2 * PIECE, &pinned, 0));
+	OK(cuMemMap(base, 2 * PIECE, 0, handle, 0));
+	OK(cuMemMap(base + 4 * PIECE, 2 * PIECE, 0, handle, 0));
+	OK(cuMemGetAccess(&flags, &access_all.location, base));
+	EQUAL(CU_MEM_ACCESS_FLAGS_PROT_NONE, flags);
+	EXPECT(CUDA_ERROR_INVALID_VALUE, cuMemcpyDtoH_v2(&flags, base, 4)); // nobody may, yet
+	OK(cuMemSetAccess(base, 2 * PIECE, &access_all, 1));
+	OK(cuMemSetAccess(base + 4 * PIECE, 2 * PIECE, &access_all, 1));
+	OK(cuMemsetD32_v2(base + PIECE, 77, 16));
+	OK(cuMemsetD32_v2(base + 4 * PIECE, 88, 16));
+	MUST(cuCtxSynchronize());
+	if (check_computes()) {
+		EQUAL(77, word_at(base + 5 * PIECE));
+		EQUAL(88, word_at(base));
+	}
+	OK(cuMemRelease(handle)); // both mappings hold it
+	OK(cuMemUnmap(base, 2 * PIECE));
+	if (check_computes())
+		EQUAL(77, word_at(base + 5 * PIECE));
+	// A mapping gives the name back; through it the place that was left is filled again.
+	OK(cuMemRetainAllocationHandle(&again, (void *)(uintptr_t)(base + 4 * PIECE)));
+	OK(cuMemMap(base + 2 * PIECE, 2 * PIECE, 0, again, 0));
+	OK(cuMemSetAccess(base + 2 * PIECE, 2 * PIECE, &access_all, 1));
+	if (check_computes())
+		EQUAL(88, word_at(base + 2 * PIECE));
+	OK(cuMemRelease(again));
+	OK(cuMemUnmap(base + 2 * PIECE, 4 * PIECE)); // two mappings, side by side
+	OK(cuMemUnmap(base + 2 * PIECE, 2 * PIECE)); // nothing is there any more
+	OK(cuMemAddressFree(base, 8 * PIECE));
+}
+
+// Parts of a piece: the driver knows no offset but 0 as yet, and says that before anything else.
+static void parts(void)
+{
+	CUmemGenericAllocationHandle handle;
+	CUdeviceptr base;
+
+	MUST(cuMemAddressReserve(&base, 8 * PIECE, 0, 0, 0));
+	MUST(cuMemCreate(&handle, 4 * PIECE, &pinned, 0));
+	OK(cuMemMap(base, 4 * PIECE, 0, handle, 0));
+	EXPECT(CUDA_ERROR_NOT_SUPPORTED, cuMemMap(base + 4 * PIECE, PIECE, 4 * PIECE, handle, 0));
+	EXPECT(CUDA_ERROR_NOT_SUPPORTED, cuMemMap(base + 4 * PIECE, PIECE, 4096, handle, 0));
+	EXPECT(CUDA_ERROR_NOT_SUPPORTED, cuMemMap(base + 4 * PIECE, PIECE, 3 * PIECE, handle, 0));
+	OK(cuMemUnmap(base, 4 * PIECE));
+	OK(cuMemRelease(handle));
+	OK(cuMemAddressFree(base, 8 * PIECE));
+}
+
 // What was created and never mapped is given back, and counted until then.
 static void counted(void)
 {
@@ -102,6 +167,8 @@ int main(void)
 	check_context();
 	bad_arguments();
 	pieces();
+	two_places();
+	parts();
 	counted();
 	return check_done();
 }

@@ -3,9 +3,12 @@
 // worker MODE [N]: a client for tests that end processes or share the GPU. It prints "ready" when work is
 // under way. Modes: loop (results checked until it is ended or a call fails; prints that call's error and how
 // long it took), exit (leaves with work in flight and status 7), hold MIB (allocates and waits), turns N (N
-// checked launches), forever (a kernel that never ends), exec (becomes `worker turns 5` with work in flight).
+// checked launches), forever (a kernel that never ends), paced MS
+// (as loop with pauses, until SIGTERM; then prints "right" and how many rounds), storm N (N allocations that
+// are refused), exec (becomes `worker turns 5` with work in flight).
 #include "tests/e2e/check.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,29 +24,54 @@ static int fail(CUresult result, double since)
 	return 3;
 }
 
+// A word of device memory and what must stand in it.
+struct counted {
+	CUdeviceptr word;
+	uint32_t want;
+};
+
+static struct counted counted_new(void)
+{
+	struct counted c = { 0 };
+
+	MUST(cuMemAlloc_v2(&c.word, 4));
+	MUST(cuMemsetD32_v2(c.word, 0, 1));
+	return c;
+}
+
+// Some launches, and a look at their result. 0, or the exit status.
+static int count_on(struct counted *c)
+{
+	double since = seconds_now();
+	uint32_t got = 0;
+	CUresult result = CUDA_SUCCESS;
+
+	for (uint32_t i = 0; i < 20 && result == CUDA_SUCCESS; i++) {
+		void *arguments[] = { &c->word, &i };
+
+		result = cuLaunchKernel(step, 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL);
+		c->want = c->want * 3 + i;
+	}
+	if (result == CUDA_SUCCESS)
+		result = cuMemcpyDtoH_v2(&got, c->word, 4);
+	if (result != CUDA_SUCCESS)
+		return fail(result, since);
+	if (check_computes() && got != c->want) {
+		printf("wrong result %u, expected %u\n", got, c->want);
+		return 4;
+	}
+	return 0;
+}
+
 static int loop(long turns)
 {
-	CUdeviceptr word;
-	uint32_t want = 0;
-	MUST(cuMemAlloc_v2(&word, 4));
-	MUST(cuMemsetD32_v2(word, 0, 1));
+	struct counted c = counted_new();
+
 	for (long n = 0; !turns || n < turns; n++) {
-		double since = seconds_now();
-		uint32_t got = 0;
-		CUresult result = CUDA_SUCCESS;
-		for (uint32_t i = 0; i < 20 && result == CUDA_SUCCESS; i++) {
-			void *arguments[] = { &word, &i };
-			result = cuLaunchKernel(step, 1, 1, 1, 32, 1, 1, 0, NULL, arguments, NULL);
-			want = want * 3 + i;
-		}
-		if (result == CUDA_SUCCESS)
-			result = cuMemcpyDtoH_v2(&got, word, 4);
-		if (result != CUDA_SUCCESS)
-			return fail(result, since);
-		if (check_computes() && got != want) {
-			printf("wrong result %u, expected %u\n", got, want);
-			return 4;
-		}
+		int status = count_on(&c);
+
+		if (status)
+			return status;
 		if (n == 3)
 			puts("ready");
 		fflush(stdout);
@@ -104,6 +132,50 @@ static int forever(void)
 	return fail(result, since);
 }
 
+static volatile sig_atomic_t stopped;
+
+static void stop(int number)
+{
+	(void)number;
+	stopped = 1;
+}
+
+static int paced(int pause_ms)
+{
+	struct counted c;
+	long rounds = 0;
+
+	signal(SIGTERM, stop);
+	for (c = counted_new(); !stopped; rounds++) {
+		int status = count_on(&c);
+
+		if (status)
+			return status;
+		if (!rounds)
+			puts("ready");
+		fflush(stdout);
+		sleep_ms(pause_ms);
+	}
+	printf("right %ld\n", rounds);
+	return 0;
+}
+
+static int storm(long n)
+{
+	size_t free_bytes, total;
+	CUdeviceptr p;
+
+	MUST(cuMemGetInfo_v2(&free_bytes, &total));
+	for (long i = 0; i < n; i++) {
+		CUresult result = cuMemAlloc_v2(&p, total + MIB);
+
+		if (result != CUDA_ERROR_OUT_OF_MEMORY)
+			return fail(result, seconds_now());
+	}
+	puts("right");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "loop";
@@ -117,6 +189,10 @@ int main(int argc, char **argv)
 		return become_another(argv[0]);
 	if (!strcmp(mode, "hold"))
 		return hold((size_t)n);
+	if (!strcmp(mode, "paced"))
+		return paced((int)n);
+	if (!strcmp(mode, "storm"))
+		return storm(n);
 	if (!strcmp(mode, "forever"))
 		return forever();
 	return loop(n);

@@ -43,7 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	}
 	if (r < 0 && (r != -EPROTO || !f->why))
 		abort();
-	track_reset(&f->x.track); // host waits that no guest will answer
+	track_reset(&f->x); // host waits that no guest will answer
 	executor_reset(&f->x);
 	return 0;
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # What only a machine with an NVIDIA GPU can tell: the end-to-end programs natively (so that their expectations are
-# the real driver's) and through vgpu with the cuda backend, Numba and other Python programs both ways.
+# the real driver's) and through vgpu with the cuda backend, Numba and other Python programs both ways. What was used is said
+# first, so that figures can be traced.
 # usage: VGPU_BUILD=folder tests/gpu/run.sh [--native | --ours] [pytest options]
 # Needs python3 with pytest, no network. Exit status: 0 all right, 77 no GPU here, else failures.
 set -uo pipefail
@@ -23,7 +24,7 @@ if ! "$python" -m pytest --version >/dev/null 2>&1; then
 	echo "skipped: $python has no pytest"
 	exit 77
 fi
-command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
+"$python" "$here/versions.py"
 
 status=0
 export VGPU_TEST_BACKENDS=$backends
@@ -32,8 +33,9 @@ export VGPU_NUMBA_PYTHON
 "$python" -m pytest -q -rs -p no:cacheprovider "$source/tests/e2e" --ignore="$source/tests/e2e/test_cuda_over_cuda.py" "$@" \
 	|| status=1
 
-# Frameworks that this machine happens to have, case by case, native and ours in one run.
+# Frameworks that this machine happens to have: in several tenants at once, then case by case, native and ours in one run.
 if [ "$backends" = "native cuda" ]; then
+	"$python" -m pytest -q -rs -p no:cacheprovider "$here/test_tenants.py" || status=1
 	"$python" "$here/acceptance.py" --out "${VGPU_OUT:-$(mktemp -d)}" || status=1
 fi
 exit $status

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // An executor without a GPU for the mediator's integration tests: speaks the host link and the turn page, and
-// misbehaves on request. How it starts is said by $VGPU_FAKE_START; what it does afterwards by the line of
-// text that the test puts at the beginning of the channel's ring (then it rings the doorbell):
+// misbehaves on request. How it starts is said by $VGPU_FAKE_START, how it waits for a tenant when it is
+// started ahead by $VGPU_FAKE_WARM; what it does afterwards by the line of text that the test puts at the
+// beginning of the channel's ring (then it rings the doorbell):
 //
-//   start:  ok | fail TEXT | exit N | silent | flood | garbage | abort | ready-twice | deaf | fds
-//   ring:   work KERNEL_US GAP_US | overrun US | keep | exit N | abort | ended CODE TEXT | memory BYTES |
-//           print TEXT | flood | hangup | deaf | garbage | meters LAUNCHES BYTES FAULTS | fds | kicks | lie
+//   start:  ok | fail TEXT | exit N | silent | flood | garbage | abort | ready-twice | deaf | fds | share
+//   warm:   ok | fail TEXT | exit N | silent | garbage | die (at ASSIGN) | ignore (ASSIGN) | crowded (no
+//   memory free) ring:   work KERNEL_US GAP_US | overrun US | keep | exit N | abort | ended CODE TEXT |
+//   memory BYTES |
+//           print TEXT | flood | hangup | deaf | garbage | meters LAUNCHES BYTES FAULTS | delays
+//           LAUNCH_NS TIMES WAIT_NS | fds | kicks | lie |
+//           send FDS HEX | asks | hang | creep MS | refuse N | signal N, and those of fake_room.h
+//
+// send sends a packet of the test's own bytes with so many fds (each of a file that holds the number of the
+// channel) and puts the answer into the channel for the test to read: struct answer, ANSWER_OFFSET behind the
+// beginning of the ring.
 //
 // "GPU work" is sleeping, so any number of them run beside each other on a small machine.
 #include <errno.h>
@@ -25,6 +34,7 @@
 #include "common/seqpacket.h"
 #include "protocol/host/link.h"
 #include "protocol/host/turn_page.h"
+#include "tests/integration/fake_room.h"
 
 #define LINK_FD 3
 
@@ -93,6 +103,7 @@ static void get_assign(void)
 	ring = channel + assign.geometry.ring_offset;
 	doorbell = fds[2];
 	kick_fd = fds[4];
+	fake_room_init(page, tenant, (struct fake_room *)(ring + ROOM_OFFSET), kick);
 }
 
 // Sleeps until the doorbell or at most until until_ns; ends when the link is closed.
@@ -212,10 +223,18 @@ static void keep(uint64_t ns)
 	release();
 }
 
-static void hold_memory(uint64_t bytes)
+// GPU work that never ends; with a step, some of it ends each time.
+static void hang(uint64_t step_ns)
 {
-	atomic_fetch_add(&tenant->memory_used, bytes);
-	atomic_fetch_add(&page->memory_bytes, bytes);
+	show_demand();
+	while (!may_submit())
+		wait_until(clock_now_ns() + 20 * NSEC_PER_MSEC, true);
+	atomic_store(&page->in_flight, 1);
+	while (step_ns) {
+		wait_until(clock_now_ns() + step_ns, false);
+		atomic_fetch_add(&page->progress, 1);
+	}
+	wait_until(UINT64_MAX, false);
 }
 
 // Rings the mediator without end, demand on and off.
@@ -230,8 +249,19 @@ static void kick_storm(void)
 }
 
 // All that an executor can write, at its worst; then it works on.
+// Histograms that no executor of ours could have counted.
+static void lie_of_delays(void)
+{
+	for (unsigned i = 0; i < VGPU_DELAYS; i++) {
+		for (unsigned j = 0; j < VGPU_DELAY_BUCKETS; j++)
+			atomic_store(&page->delays[i].buckets[j], UINT64_MAX >> (j % 40));
+		atomic_store(&page->delays[i].sum_ns, UINT64_MAX);
+	}
+}
+
 static void lie(void)
 {
+	lie_of_delays();
 	atomic_store(&page->busy_ns, UINT64_MAX);
 	atomic_store(&page->memory_bytes, UINT64_MAX);
 	atomic_store(&page->progress, UINT64_MAX);
@@ -252,13 +282,74 @@ static void send_fds(void)
 	seqpacket_send(LINK_FD, &m, sizeof(m), &fd, 1, 0);
 }
 
+struct answer {
+	_Atomic uint32_t number; // of the answer; stored last
+	uint32_t length, n_fds;	 // length 0: none came
+	uint32_t reserved;
+	uint64_t word; // what the file of the fd holds
+	uint8_t bytes[256];
+};
+#define ANSWER_OFFSET 1024
+
+static int numbered_file(void)
+{
+	int fd = memfd_create("vgpu-fake", MFD_CLOEXEC);
+
+	(void)!write(fd, &assign.channel_id, sizeof(assign.channel_id));
+	return fd;
+}
+
+static void take_answer(struct answer *a)
+{
+	struct pollfd p = { .fd = LINK_FD, .events = POLLIN };
+	int fds[SEQPACKET_MAX_FDS], n;
+
+	a->length = a->n_fds = 0;
+	a->word = 0;
+	if (poll(&p, 1, 300) <= 0)
+		return;
+	n = seqpacket_recv(LINK_FD, a->bytes, sizeof(a->bytes), fds, &a->n_fds, MSG_DONTWAIT);
+	a->length = n > 0 ? (uint32_t)n : 0;
+	for (unsigned i = 0; i < a->n_fds; i++) {
+		(void)!pread(fds[i], &a->word, sizeof(a->word), 0);
+		close_fd(&fds[i]);
+	}
+}
+
+static void send_bytes(unsigned n_fds, const char *hex)
+{
+	struct answer *a = (void *)(ring + ANSWER_OFFSET);
+	uint8_t packet[128];
+	int fds[SEQPACKET_MAX_FDS];
+	size_t n = 0;
+
+	for (unsigned byte; n < sizeof(packet) && sscanf(hex + 2 * n, "%2x", &byte) == 1; n++)
+		packet[n] = (uint8_t)byte;
+	for (unsigned i = 0; i < n_fds; i++)
+		fds[i] = numbered_file();
+	seqpacket_send(LINK_FD, packet, n, fds, n_fds, 0);
+	for (unsigned i = 0; i < n_fds; i++)
+		close_fd(&fds[i]);
+	take_answer(a);
+	atomic_fetch_add(&a->number, 1);
+}
+
+static void send_take(void)
+{
+	struct link_take m = { 0 };
+
+	send_header(LINK_TAKE, &m, sizeof(m));
+}
+
 static void obey(const char *line)
 {
 	uint64_t a = 0, b = 0, c = 0;
 	char word[32] = "", text[200] = "";
 
 	sscanf(line, "%31s %" SCNu64 " %" SCNu64 " %" SCNu64, word, &a, &b, &c);
-	if (strcmp(word, "work") == 0) {
+	if (fake_room_obey(word, a, b)) {
+		return;
+	} else if (strcmp(word, "work") == 0) {
 		work(a * NSEC_PER_USEC, b * NSEC_PER_USEC);
 	} else if (strcmp(word, "overrun") == 0) {
 		keep(a * NSEC_PER_USEC);
@@ -273,7 +364,7 @@ static void obey(const char *line)
 		send_ended(LINK_ENDED, (uint32_t)a, text);
 		exit(1);
 	} else if (strcmp(word, "memory") == 0) {
-		hold_memory(a);
+		fake_room_hold(a);
 	} else if (strcmp(word, "print") == 0) {
 		puts(line + 6);
 	} else if (strcmp(word, "flood") == 0) {
@@ -291,10 +382,26 @@ static void obey(const char *line)
 		kick_storm();
 	} else if (strcmp(word, "lie") == 0) {
 		lie();
+	} else if (strcmp(word, "send") == 0) {
+		send_bytes((unsigned)a, strrchr(line, ' ') + 1);
+	} else if (strcmp(word, "asks") == 0) {
+		for (;;)
+			send_take();
+	} else if (strcmp(word, "hang") == 0) {
+		hang(0);
+	} else if (strcmp(word, "creep") == 0) {
+		hang(a * NSEC_PER_MSEC);
+	} else if (strcmp(word, "refuse") == 0) {
+		atomic_fetch_add(&page->refused_memory, a);
+	} else if (strcmp(word, "signal") == 0) {
+		raise((int)a);
 	} else if (strcmp(word, "meters") == 0) {
 		atomic_store(&page->launches, a);
 		atomic_store(&page->copy_bytes, b);
 		atomic_store(&page->faults, c);
+	} else if (strcmp(word, "delays") == 0) { // b launches of a ns, a wait of c ns
+		vgpu_delay_note(&page->delays[VGPU_DELAY_LAUNCH], a, b);
+		vgpu_delay_note(&page->delays[VGPU_DELAY_WAIT], c, 1);
 	}
 }
 
@@ -317,6 +424,8 @@ static void start(const char *how)
 		abort();
 	} else if (strcmp(how, "fds") == 0) {
 		send_fds();
+	} else if (strcmp(how, "share") == 0) {
+		send_take();
 	}
 	if (strcmp(how, "deaf") == 0) {
 		deaf = true;
@@ -327,12 +436,43 @@ static void start(const char *how)
 		send_ready();
 }
 
-int main(void)
+static void wait_ahead(const char *how)
 {
-	const char *how = getenv("VGPU_FAKE_START");
-	char line[256];
+	struct link_warm m = { .device_free = strcmp(how, "crowded") == 0 ? 1 : 1ull << 40,
+			       .device_memory = 1ull << 40 };
+
+	if (strncmp(how, "fail ", 5) == 0) {
+		send_ended(LINK_FAILED, LINK_E_BACKEND, how + 5);
+		exit(1);
+	} else if (strncmp(how, "exit ", 5) == 0) {
+		fprintf(stderr, "no device for anybody\n");
+		exit((int)strtol(how + 5, NULL, 10));
+	} else if (strcmp(how, "silent") == 0) {
+		pause();
+	} else if (strcmp(how, "garbage") == 0) {
+		seqpacket_send(LINK_FD, "garbage", 7, NULL, 0, 0);
+		pause();
+	}
+	send_header(LINK_WARM, &m, sizeof(m));
+	if (strcmp(how, "ignore") == 0)
+		pause();
+	if (strcmp(how, "die") == 0) {
+		struct pollfd p = { .fd = LINK_FD, .events = POLLIN };
+
+		poll(&p, 1, -1);
+		abort();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *how = getenv("VGPU_FAKE_START"), *ahead = getenv("VGPU_FAKE_WARM");
+	char line[400];
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--warm") == 0)
+			wait_ahead(ahead ? ahead : "ok");
 	get_assign();
 	start(how ? how : "ok");
 	for (;;) {
@@ -342,5 +482,6 @@ int main(void)
 		ring[0] = 0;
 		if (line[0])
 			obey(line);
+		fake_room_look();
 	}
 }

@@ -50,7 +50,7 @@ def test_executor_that_cannot_be_run(tmp_path):
     program.chmod(0o755)
     with vgpu.mediator(executor=program) as m:
         answer = refused(m)
-        assert answer.code == vgpu.E_BACKEND and "cannot start the executor" in answer.text
+        assert answer.code == vgpu.E_BACKEND and "cannot start the program" in answer.text
 
 
 @pytest.mark.parametrize("order, code, text", [

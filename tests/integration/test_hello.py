@@ -41,7 +41,12 @@ def test_upside_down_range_is_malformed(mediator):
 
 def test_unknown_features_are_not_taken(mediator):
     with mediator.connect(say_hello=False) as c:
-        assert c.ask(vgpu.hello(features=1 << 63 | 1)).features == 0
+        assert c.ask(vgpu.hello(features=1 << 63 | 2)).features == 0
+
+
+def test_virtual_machines_are_a_feature(mediator):
+    with mediator.connect(say_hello=False) as c:
+        assert c.ask(vgpu.hello(features=(1 << 64) - 1)).features == vgpu.FEATURE_VM
 
 
 def test_same_user_same_tenant(mediator):

@@ -15,6 +15,7 @@ import vgpu
 RUN = vgpu.BUILD / "run/vgpu-run"
 DEMO = vgpu.BUILD / "run/vgpu-demo"
 LIBRARY = vgpu.BUILD / "guest/libcuda/libcuda.so.1"
+LIBRARY_PATH = f"{LIBRARY.parent}:{vgpu.BUILD}/guest/libnvml"
 HERE = pathlib.Path(__file__).parent
 
 pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason=f"{LIBRARY} is not built")
@@ -48,7 +49,7 @@ def test_program_gets_socket_and_library():
     assert r.returncode == 0, r.stderr
     socket, libraries = r.stdout.splitlines()
     assert re.fullmatch(r"/.*/tenant-\d+\.sock", socket)
-    assert libraries == f"{LIBRARY.parent}:/before"
+    assert libraries == f"{LIBRARY_PATH}:/before"
     assert not os.path.exists(socket) and leftovers() <= before
 
 
@@ -57,7 +58,7 @@ def test_no_empty_element_in_the_library_path():
     env.pop("LD_LIBRARY_PATH", None)
     r = subprocess.run([RUN, *PRIVATE, "--", "sh", "-c", 'echo "$LD_LIBRARY_PATH"'], capture_output=True, text=True,
                        env=env, timeout=20, check=True)
-    assert r.stdout.strip() == str(LIBRARY.parent)
+    assert r.stdout.strip() == LIBRARY_PATH
 
 
 @pytest.mark.parametrize("script, status", [("exit 0", 0), ("exit 3", 3), ("kill -TERM $$", 143), ("kill -9 $$", 137)])

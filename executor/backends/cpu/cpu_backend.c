@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "executor/backends/cpu/cpu_array.h"
+
 #define MAX_STACK_BYTES (512u * 1024) // what the engine gives a thread at most
 
 // The compiler's first run is slow and looks at the processor; this is that run.
@@ -30,6 +32,7 @@ static void backend_free(struct backend *b)
 	cpu_memory_done(b);
 	ptx_machine_free(b->machine);
 	pthread_rwlock_destroy(&b->memory_lock);
+	pthread_mutex_destroy(&b->conditions.lock);
 	free(b);
 }
 
@@ -44,6 +47,7 @@ static int open_machine(struct backend *b, char *error, size_t error_bytes)
 	}
 	if (b->env.print)
 		ptx_machine_output(b->machine, b->env.print, b->env.opaque);
+	ptx_machine_conditions(b->machine, cpu_condition_set, b);
 	if (warm_up(b, &why)) {
 		snprintf(error, error_bytes, "cpu device: the compiler does not work: %s", why.text);
 		return CUDA_ERROR_JIT_COMPILER_NOT_FOUND;
@@ -73,13 +77,17 @@ static int backend_open(const struct backend_env *env, struct backend **ret, cha
 	if (!b)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	b->env = *env;
+	b->tenant.peers = -1;
 	pthread_rwlock_init(&b->memory_lock, NULL);
+	pthread_mutex_init(&b->conditions.lock, NULL);
 	b->private_end = env->device_window + env->device_window_bytes;
 	b->private_base = b->private_end - BACKEND_PRIVATE_WINDOW_BYTES;
 	b->memory_total = cpu_memory_total();
 	b->threads = cpu_thread_count();
 	b->limits[CU_LIMIT_STACK_SIZE] = 1024;
 	b->limits[CU_LIMIT_PRINTF_FIFO_SIZE] = VGPU_MIB(1);
+	b->limits[CU_LIMIT_SHMEM_SIZE] = CPU_SHARED_OPTIN;
+	cpu_device_read(b);
 	result = open_machine(b, error, error_bytes);
 	if (result) {
 		backend_free(b);
@@ -87,6 +95,11 @@ static int backend_open(const struct backend_env *env, struct backend **ret, cha
 	}
 	*ret = b;
 	return 0;
+}
+
+static void backend_attach(struct backend *b, const struct backend_tenant *t)
+{
+	b->tenant = *t;
 }
 
 static void backend_close(struct backend *b)
@@ -104,6 +117,9 @@ static const struct limit_rule {
 	[CU_LIMIT_STACK_SIZE] = { true, MAX_STACK_BYTES },
 	[CU_LIMIT_PRINTF_FIFO_SIZE] = { true, VGPU_GIB(1) }, // printed at once, nothing is ever full
 	[CU_LIMIT_MALLOC_HEAP_SIZE] = { true, 0 },	     // no heap in kernels: stays 0
+	// Graphics in CUDA is off; cuBLASLt asks, and gives up on an error.
+	[CU_LIMIT_SHMEM_SIZE] = { true, CPU_SHARED_OPTIN },
+	[CU_LIMIT_CIG_ENABLED] = { true, 0 },
 };
 
 static int backend_limit_set(struct backend *b, uint32_t limit, uint64_t value, uint64_t *ret)
@@ -172,33 +188,63 @@ static const struct backend_ops cpu_ops = {
 	.size = sizeof(struct backend_ops),
 	.version = BACKEND_VERSION,
 	.name = "cpu",
-	.capabilities = BACKEND_CAP_ADDRESSES | BACKEND_CAP_RESULTS,
+	.capabilities = BACKEND_CAP_ADDRESSES | BACKEND_CAP_RESULTS | BACKEND_CAP_GRAPHS,
 	.open = backend_open,
 	.close = backend_close,
 	.device_info = cpu_device_info,
 	.mem_granularity = cpu_mem_granularity,
 	.mem_available = cpu_mem_available,
+	.attach = backend_attach,
 	.activate = backend_activate,
 	.deactivate = backend_deactivate,
 	.limit_set = backend_limit_set,
 	.mem_map = cpu_mem_map,
 	.mem_unmap = cpu_mem_unmap,
+	.mem_export = cpu_mem_export,
+	.mem_park = cpu_mem_park,
+	.mem_unpark = cpu_mem_unpark,
+	.physical_park = cpu_physical_park,
+	.physical_unpark = cpu_physical_unpark,
+	.physical_create = cpu_physical_create,
+	.physical_free = cpu_physical_free,
+	.physical_map = cpu_physical_map,
+	.physical_unmap = cpu_physical_unmap,
+	.physical_access = cpu_physical_access,
+	.physical_export = cpu_physical_export,
+	.physical_import = cpu_physical_import,
 	.host_register = cpu_host_register,
 	.host_unregister = cpu_host_unregister,
 	.stream_create = cpu_stream_create,
 	.stream_destroy = cpu_stream_destroy,
+	.stream_set = cpu_stream_set,
 	.stream_wait_event = cpu_stream_wait_event,
+	.stream_query = cpu_stream_query,
 	.event_create = cpu_event_create,
 	.event_destroy = cpu_event_destroy,
 	.event_record = cpu_event_record,
 	.event_query = cpu_event_query,
 	.event_elapsed = cpu_event_elapsed,
+	.event_export = cpu_event_export,
+	.event_import = cpu_event_import,
+	.event_follow = cpu_event_follow,
 	.stream_write = cpu_stream_write,
 	.stream_wait = cpu_stream_wait,
+	.words = cpu_words,
 	.copy = cpu_copy,
 	.write = cpu_write,
 	.set = cpu_set,
+	.array_size = cpu_array_size,
+	.array_create = cpu_array_create,
+	.array_destroy = cpu_array_destroy,
+	.array_part = cpu_array_part,
+	.texture_create = cpu_texture_create,
+	.texture_destroy = cpu_object_destroy,
+	.surface_create = cpu_surface_create,
+	.surface_destroy = cpu_object_destroy,
+	.texture_linear_max = cpu_texture_linear_max,
 	.module_load = cpu_module_load,
+	.module_link = cpu_module_link,
+	.module_memory = cpu_module_memory,
 	.module_unload = cpu_module_unload,
 	.function_get = cpu_function_get,
 	.module_names = cpu_module_names,
@@ -210,6 +256,19 @@ static const struct backend_ops cpu_ops = {
 	.tensor_map = backend_tensor_map,
 	.error = backend_error,
 	.synchronize = cpu_queue_drain,
+	.graph_begin = cpu_graph_begin,
+	.graph_place = cpu_graph_place,
+	.graph_placed = cpu_graph_placed,
+	.graph_end = cpu_graph_end,
+	.branch_enter = cpu_branch_enter,
+	.branch_body = cpu_branch_body,
+	.branch_leave = cpu_branch_leave,
+	.graph_launch = cpu_graph_launch,
+	.graph_upload = cpu_graph_upload,
+	.graph_free = cpu_graph_free,
+	.conditions_create = cpu_conditions_create,
+	.condition_add = cpu_condition_add,
+	.conditions_free = cpu_conditions_free,
 };
 
 __attribute__((visibility("default"))) const struct backend_ops *vgpu_backend(void);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the cpu device says of itself: one table of attributes, and occupancy computed from the same figures.
-// Executor process, loop thread. Attributes not named are 0: the device has no textures, no caches worth
-// telling and none of the sharing features.
+// Executor process, loop thread. Attributes not named are 0: the device has no caches worth telling
+// and none of the sharing features.
 #include "executor/backends/cpu/cpu_backend.h"
 
 #include <sched.h>
@@ -82,6 +82,42 @@ static const struct {
 	{ CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT, 512 }, // a divisor in programs, so not 0
 	{ CU_DEVICE_ATTRIBUTE_INTEGRATED, 1 },
 	{ CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1 },
+	// Arrays and textures: what a device of this compute capability has, with the surfaces' below.
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH, 131072 },
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_WIDTH, 131072 },
+	{ 23, 65536 },
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE3D_WIDTH, 16384 },
+	{ 25, 16384 },
+	{ 26, 16384 },
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE2D_LAYERED_WIDTH, 32768 },
+	{ 28, 32768 },
+	{ 29, 2048 },
+	{ 30, 512 }, // surface alignment
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LAYERED_WIDTH, 32768 },
+	{ 43, 2048 },
+	{ 45, 32768 },
+	{ 46, 32768 }, // with gather
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_WIDTH, 32768 },
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURECUBEMAP_LAYERED_WIDTH, 32768 },
+	{ 54, 2046 },
+	{ 55, 32768 },
+	{ 56, 131072 },
+	{ 57, 65536 },
+	{ 58, 16384 },
+	{ 59, 16384 },
+	{ 60, 16384 },
+	{ 61, 32768 },
+	{ 62, 2048 },
+	{ 63, 32768 },
+	{ 64, 32768 },
+	{ 65, 2048 },
+	{ CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_LINEAR_WIDTH, CPU_TEXTURE_LINEAR },
+	{ 70, 131070 }, // two-dimensional memory: width, height, pitch
+	{ 71, 65535 },
+	{ 72, 2097120 },
+	{ 73, 32768 }, // mipmapped
+	{ 74, 32768 },
+	{ 77, 16384 },
 	{ CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID, 0x1f },
 	{ 37, 64 }, // memory bus width, bits
 	{ CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, CPU_SM_THREADS },
@@ -98,11 +134,16 @@ static const struct {
 	{ 91, 1 }, // registered memory keeps its address
 	{ CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, CPU_SHARED_OPTIN },
 	{ 99, 1 }, // host memory can be registered
+	{ CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED, 1 },
+	{ CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED, 1 },
 	{ CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, CPU_SM_BLOCKS },
 	{ CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK, CPU_SHARED_RESERVED },
+	{ CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, 1 },
 	{ CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED, 1 }, // made by the guest's library
-	{ 126, 1 },					   // memory synchronisation domains
-	{ 131, -1 },					   // NUMA id: none
+	{ CU_DEVICE_ATTRIBUTE_CAN_USE_64_BIT_STREAM_MEM_OPS, 1 },
+	{ CU_DEVICE_ATTRIBUTE_CAN_USE_STREAM_WAIT_VALUE_NOR, 1 },
+	{ 126, 1 },  // memory synchronisation domains
+	{ 131, -1 }, // NUMA id: none
 };
 
 // The same on every start on this host, another on another host; tells nothing of the host.
@@ -120,7 +161,13 @@ static void make_uuid(uint8_t ret[16])
 	memcpy(ret + sizeof(prefix), &hash, sizeof(hash));
 }
 
-int cpu_device_info(struct backend *b, struct reply_device_info *ret)
+void cpu_attributes(int32_t *ret)
+{
+	for (size_t i = 0; i < sizeof(fixed_attributes) / sizeof(fixed_attributes[0]); i++)
+		ret[fixed_attributes[i].attribute] = fixed_attributes[i].value;
+}
+
+void cpu_device_read(struct backend *b)
 {
 	struct reply_device_info info = {
 		.total_memory = b->memory_total,
@@ -129,15 +176,19 @@ int cpu_device_info(struct backend *b, struct reply_device_info *ret)
 	};
 	long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
 
-	for (size_t i = 0; i < sizeof(fixed_attributes) / sizeof(fixed_attributes[0]); i++)
-		info.attributes[fixed_attributes[i].attribute] = fixed_attributes[i].value;
+	cpu_attributes(info.attributes);
 	info.attributes[CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT] = (int32_t)b->threads;
 	info.attributes[CU_DEVICE_ATTRIBUTE_CLOCK_RATE] = clock_khz();
 	info.attributes[36] = info.attributes[CU_DEVICE_ATTRIBUTE_CLOCK_RATE]; // memory clock
 	info.attributes[38] = l2 > 0 && l2 <= INT32_MAX ? (int32_t)l2 : 0;
 	snprintf(info.name, sizeof(info.name), "vgpu CPU device (PTX on %u cores)", b->threads);
 	make_uuid(info.uuid);
-	*ret = info;
+	b->info = info;
+}
+
+int cpu_device_info(struct backend *b, struct reply_device_info *ret)
+{
+	*ret = b->info;
 	return 0;
 }
 

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks through a module image for PTX (cpu_image.h). Executor process, loop thread. Every length in a fat
-// binary is the tenant's word and is checked against the image before it is used. LZ4 blocks (nvcc of CUDA
-// 12) are unpacked here; zstd (CUDA 13's libraries) is not, and the error says what to do.
+// Looks through a module image for PTX and machine code (cpu_image.h). Executor process, loop thread. Every
+// length in a fat binary is the tenant's word and is checked against the image before it is used. LZ4 blocks
+// (nvcc of CUDA 12) are unpacked here, zstd frames (CUDA 13) by libzstd where the build found it.
 #include "executor/backends/cpu/cpu_image.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef VGPU_HAVE_ZSTD
+#include <zstd.h>
+#endif
 
 #include "common/limits.h"
 #include "protocol/cuda/cuda_abi.h"
@@ -23,13 +27,6 @@
 #define FLAG_LZ4      0x2000u
 #define FLAG_ZSTD     0x8000u
 
-struct entry {
-	unsigned kind, sm;
-	uint64_t flags;
-	const unsigned char *payload;
-	uint64_t stored, compressed, plain;
-};
-
 static uint64_t read_le(const unsigned char *p, unsigned bytes)
 {
 	uint64_t v = 0;
@@ -39,8 +36,20 @@ static uint64_t read_le(const unsigned char *p, unsigned bytes)
 	return v;
 }
 
+// Where a fat binary's entries begin and end. false: not within the image.
+static bool fatbin_bounds(const unsigned char *image, size_t bytes, uint64_t *ret_at, uint64_t *ret_end)
+{
+	uint64_t at = bytes < HEADER_BYTES ? 0 : read_le(image + 6, 2);
+
+	if (at < HEADER_BYTES || at > bytes || read_le(image + 8, 8) > bytes - at)
+		return false;
+	*ret_at = at;
+	*ret_end = at + read_le(image + 8, 8);
+	return true;
+}
+
 // Reads the entry at *at of the end bytes long image and moves *at behind it. false: it does not fit.
-static bool next_entry(const unsigned char *image, uint64_t end, uint64_t *at, struct entry *ret)
+static bool next_entry(const unsigned char *image, uint64_t end, uint64_t *at, struct cpu_piece *ret)
 {
 	const unsigned char *p = image + *at;
 	uint64_t header;
@@ -110,24 +119,60 @@ static bool lz4_unpack(const unsigned char *p, size_t bytes, unsigned char *out,
 	return n == out_bytes;
 }
 
-static int take_entry(const struct entry *e, struct cpu_image *ret, char *error, size_t error_bytes)
+#ifdef VGPU_HAVE_ZSTD
+static bool zstd_unpack(const unsigned char *p, size_t bytes, unsigned char *out, size_t out_bytes)
 {
+	return ZSTD_decompress(out, out_bytes, p, bytes) == out_bytes;
+}
+#else
+static bool zstd_unpack(const unsigned char *p, size_t bytes, unsigned char *out, size_t out_bytes)
+{
+	(void)p;
+	(void)bytes;
+	(void)out;
+	(void)out_bytes;
+	return false;
+}
+#endif
+
+bool cpu_piece_is_packed(const struct cpu_piece *e)
+{
+	return e->flags & (FLAG_LZ4 | FLAG_LZ4_OLD | FLAG_ZSTD);
+}
+
+bool cpu_piece_can_unpack(const struct cpu_piece *e)
+{
+#ifdef VGPU_HAVE_ZSTD
+	(void)e;
+	return true;
+#else
+	return !(e->flags & FLAG_ZSTD);
+#endif
+}
+
+int cpu_piece_unpack(const struct cpu_piece *e, struct cpu_image *ret, char *error, size_t error_bytes)
+{
+	const char *what = e->kind == KIND_PTX ? "PTX" : "machine code";
+	uint64_t packed = e->compressed ? e->compressed : e->stored;
+	bool done;
+
 	*ret = (struct cpu_image){ .text = (const char *)e->payload, .bytes = e->stored };
-	if (!(e->flags & (FLAG_LZ4 | FLAG_LZ4_OLD)))
+	if (!cpu_piece_is_packed(e))
 		return 0;
-	if (!e->plain || e->plain > VGPU_MAX_IMAGE_BYTES || e->compressed > e->stored) {
-		snprintf(error, error_bytes, "fat binary: the compressed PTX of sm_%u has wrong lengths",
+	if (!e->plain || e->plain > VGPU_MAX_IMAGE_BYTES || packed > e->stored) {
+		snprintf(error, error_bytes, "fat binary: the compressed %s of sm_%u has wrong lengths", what,
 			 e->sm);
 		return CUDA_ERROR_INVALID_IMAGE;
 	}
 	ret->owned = malloc(e->plain);
 	if (!ret->owned)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (!lz4_unpack(e->payload, e->compressed ? e->compressed : e->stored, (unsigned char *)ret->owned,
-			e->plain)) {
+	done = e->flags & FLAG_ZSTD ? zstd_unpack(e->payload, packed, (unsigned char *)ret->owned, e->plain)
+				    : lz4_unpack(e->payload, packed, (unsigned char *)ret->owned, e->plain);
+	if (!done) {
 		free(ret->owned);
 		ret->owned = NULL;
-		snprintf(error, error_bytes, "fat binary: the compressed PTX of sm_%u does not unpack",
+		snprintf(error, error_bytes, "fat binary: the compressed %s of sm_%u does not unpack", what,
 			 e->sm);
 		return CUDA_ERROR_INVALID_IMAGE;
 	}
@@ -139,16 +184,14 @@ static int take_entry(const struct entry *e, struct cpu_image *ret, char *error,
 static int fatbin_ptx(const unsigned char *image, size_t bytes, unsigned max_sm, struct cpu_image *ret,
 		      char *error, size_t error_bytes)
 {
-	struct entry e, best = { 0 };
+	struct cpu_piece e, best = { 0 };
 	unsigned zstd = 0, above = 0, elf = 0;
 	uint64_t at, end;
 
-	at = bytes < HEADER_BYTES ? 0 : read_le(image + 6, 2);
-	if (at < HEADER_BYTES || at > bytes || read_le(image + 8, 8) > bytes - at) {
+	if (!fatbin_bounds(image, bytes, &at, &end)) {
 		snprintf(error, error_bytes, "fat binary: longer than the image");
 		return CUDA_ERROR_INVALID_IMAGE;
 	}
-	end = at + read_le(image + 8, 8);
 	while (at < end) {
 		if (!next_entry(image, end, &at, &e)) {
 			snprintf(error, error_bytes, "fat binary: an entry is longer than the image");
@@ -158,18 +201,17 @@ static int fatbin_ptx(const unsigned char *image, size_t bytes, unsigned max_sm,
 			elf++;
 		else if (e.kind == KIND_PTX && e.sm > max_sm)
 			above = e.sm;
-		else if (e.kind == KIND_PTX && e.flags & FLAG_ZSTD)
+		else if (e.kind == KIND_PTX && !cpu_piece_can_unpack(&e))
 			zstd++;
 		else if (e.kind == KIND_PTX && e.sm >= best.sm)
 			best = e;
 	}
 	if (best.payload)
-		return take_entry(&best, ret, error, error_bytes);
+		return cpu_piece_unpack(&best, ret, error, error_bytes);
 	if (zstd)
 		snprintf(error, error_bytes,
-			 "fat binary: its PTX is compressed with zstd, which this device does not unpack; "
-			 "build with "
-			 "nvcc --no-compress");
+			 "fat binary: its PTX is compressed with zstd, which this build cannot unpack; "
+			 "compile with nvcc --no-compress");
 	else if (above)
 		snprintf(error, error_bytes,
 			 "fat binary: its PTX is for sm_%u, this device takes up to sm_%u", above, max_sm);
@@ -227,4 +269,36 @@ int cpu_image_ptx(const void *image, size_t bytes, unsigned max_sm, struct cpu_i
 	}
 	*ret = (struct cpu_image){ .text = image, .bytes = bytes };
 	return 0;
+}
+
+// Of two targets the one whose code is closer to what a device of max_sm would take: the highest that is not
+// above, else the lowest.
+static bool is_closer(unsigned sm, unsigned than, unsigned max_sm)
+{
+	if (sm <= max_sm)
+		return than > max_sm || sm > than;
+	return than > max_sm && sm < than;
+}
+
+bool cpu_image_code(const void *image, size_t bytes, unsigned max_sm, struct cpu_piece *ret)
+{
+	const unsigned char *p = image;
+	struct cpu_piece e, best = { 0 };
+	uint32_t magic = bytes >= 4 ? (uint32_t)read_le(p, 4) : 0;
+	uint64_t at, end;
+
+	if (magic == ELF_MAGIC) {
+		*ret = (struct cpu_piece){ .kind = KIND_ELF, .payload = p, .stored = bytes };
+		return true;
+	}
+	if (magic != FATBIN_MAGIC || !fatbin_bounds(p, bytes, &at, &end))
+		return false;
+	while (at < end) {
+		if (!next_entry(p, end, &at, &e))
+			return false;
+		if (e.kind == KIND_ELF && (!best.payload || is_closer(e.sm, best.sm, max_sm)))
+			best = e;
+	}
+	*ret = best;
+	return best.payload;
 }

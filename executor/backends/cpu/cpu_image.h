@@ -1,22 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds PTX text in what a program loads as a module: text, a fat binary with PTX in it, or machine code that
-// a processor cannot run. Pure, reads only the image; the image is the tenant's and hostile. Used by the cpu
+// Finds PTX text, or machine code that a processor cannot run, in what a program loads as a module: text, a
+// fat binary, a cubin. Pure, reads only the image; the image is the tenant's and hostile. Used by the cpu
 // backend's module_load and by its tests.
 #ifndef VGPU_EXECUTOR_BACKENDS_CPU_IMAGE_H
 #define VGPU_EXECUTOR_BACKENDS_CPU_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct cpu_image {
-	const char *text; // in the image, or in owned
+	const char *text; // PTX or a cubin; in the image, or in owned
 	size_t bytes;
 	char *owned; // freed by the caller; NULL if text is in the image
+};
+
+// One piece of a fat binary as it is stored.
+struct cpu_piece {
+	unsigned kind, sm;
+	uint64_t flags;
+	const unsigned char *payload; // in the image
+	uint64_t stored, compressed, plain;
 };
 
 // Picks the PTX of the highest target that is not above max_sm (80 for sm_80). 0, or a CUresult with the
 // reason in error (always NUL-terminated).
 int cpu_image_ptx(const void *image, size_t bytes, unsigned max_sm, struct cpu_image *ret, char *error,
 		  size_t error_bytes);
+
+// Picks the machine code that a device of max_sm would take, or the closest to it. false: there is none.
+bool cpu_image_code(const void *image, size_t bytes, unsigned max_sm, struct cpu_piece *ret);
+bool cpu_piece_is_packed(const struct cpu_piece *e);
+// Whether this build knows how the piece is compressed.
+bool cpu_piece_can_unpack(const struct cpu_piece *e);
+// 0, or a CUresult with the reason in error.
+int cpu_piece_unpack(const struct cpu_piece *e, struct cpu_image *ret, char *error, size_t error_bytes);
 
 #endif

@@ -23,7 +23,7 @@ static size_t first_behind(const struct cpu_ranges *r, uint64_t address)
 	return low;
 }
 
-int cpu_ranges_add(struct cpu_ranges *r, uint64_t address, uint64_t size)
+int cpu_ranges_add(struct cpu_ranges *r, uint64_t address, uint64_t size, enum vm_access access)
 {
 	size_t i = first_behind(r, address);
 	uint64_t end;
@@ -40,7 +40,7 @@ int cpu_ranges_add(struct cpu_ranges *r, uint64_t address, uint64_t size)
 		r->room = room;
 	}
 	memmove(&r->at[i + 1], &r->at[i], (r->n - i) * sizeof(*r->at));
-	r->at[i] = (struct cpu_range){ .address = address, .size = size };
+	r->at[i] = (struct cpu_range){ .address = address, .size = size, .access = access };
 	r->n++;
 	return 0;
 }
@@ -57,18 +57,36 @@ int cpu_ranges_remove(struct cpu_ranges *r, uint64_t address, uint64_t *ret_size
 	return 0;
 }
 
-bool cpu_ranges_cover(const struct cpu_ranges *r, uint64_t address, uint64_t size)
+bool cpu_ranges_cover(const struct cpu_ranges *r, uint64_t address, uint64_t size, enum vm_access access)
 {
 	uint64_t end;
 
 	if (__builtin_add_overflow(address, size, &end))
 		return false;
 	for (size_t i = first_behind(r, address); i < r->n && r->at[i].address <= address; i++) {
+		if (r->at[i].access < access)
+			return false;
 		address = r->at[i].address + r->at[i].size;
 		if (address >= end)
 			return true;
 	}
 	return false;
+}
+
+bool cpu_ranges_allow(struct cpu_ranges *r, uint64_t address, uint64_t size, enum vm_access access)
+{
+	size_t first = first_behind(r, address), i;
+	uint64_t at = address, end;
+
+	if (__builtin_add_overflow(address, size, &end))
+		return false;
+	for (i = first; i < r->n && at < end && r->at[i].address == at; i++)
+		at += r->at[i].size;
+	if (at != end)
+		return false;
+	while (i-- > first)
+		r->at[i].access = access;
+	return true;
 }
 
 bool cpu_ranges_has(const struct cpu_ranges *r, uint64_t address, uint64_t size)

@@ -6,14 +6,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "common/clock.h"
+#include "executor/backends/cpu/cpu_array.h"
+#include "executor/backends/cpu/ptx/ptx_texture.h"
+#include "executor/backends/event_word.h"
 #include "executor/backends/rows.h"
-
-// A wait polls: the word lies in memory shared with the guest, which stores it without telling anyone.
-#define WAIT_SPINS   2000
-#define WAIT_STEP_NS 50000
 
 static bool covers_copy(const struct backend *b, const struct backend_copy *c)
 {
@@ -21,8 +19,8 @@ static bool covers_copy(const struct backend *b, const struct backend_copy *c)
 
 	return rows_extent(c->width, c->height, c->depth, c->dst_pitch, c->dst_slice, &dst) &&
 	       rows_extent(c->width, c->height, c->depth, c->src_pitch, c->src_slice, &src) &&
-	       cpu_memory_covers(b, c->dst_device, c->dst, dst) &&
-	       cpu_memory_covers(b, c->src_device, c->src, src);
+	       cpu_memory_covers(b, c->dst_device, c->dst, dst, VM_ACCESS_READ_WRITE) &&
+	       cpu_memory_covers(b, c->src_device, c->src, src, VM_ACCESS_READ);
 }
 
 static bool covers_set(const struct backend *b, const struct backend_set *s)
@@ -31,7 +29,7 @@ static bool covers_set(const struct backend *b, const struct backend_set *s)
 
 	return !__builtin_mul_overflow(s->width, s->element, &width) &&
 	       rows_extent(width, s->height, 1, s->pitch, 0, &bytes) &&
-	       cpu_memory_covers(b, s->dst_device, s->dst, bytes);
+	       cpu_memory_covers(b, s->dst_device, s->dst, bytes, VM_ACCESS_READ_WRITE);
 }
 
 // The memory may have gone since the work was queued; then it is a fault, as on a GPU.
@@ -49,7 +47,8 @@ static void run_memory(struct backend *b, struct cpu_work *w)
 		if (covered)
 			rows_set(&w->set);
 	} else {
-		covered = cpu_memory_covers(b, w->write.device, w->write.address, w->size);
+		covered =
+		    cpu_memory_covers(b, w->write.device, w->write.address, w->size, VM_ACCESS_READ_WRITE);
 		if (covered)
 			memcpy((void *)(uintptr_t)w->write.address, w->data, w->size);
 	}
@@ -86,24 +85,11 @@ static void run_launch(struct backend *b, struct cpu_work *w)
 		code = result == -ECANCELED ? CUDA_ERROR_LAUNCH_TIMEOUT : fault_result(&fault);
 	else
 		code = result == -ENOMEM ? CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES : CUDA_ERROR_LAUNCH_FAILED;
+	if (code == CUDA_ERROR_ASSERT && b->env.complain)
+		b->env.complain(b->env.opaque, fault.text, strlen(fault.text));
 	snprintf(text, sizeof(text), "cpu backend: kernel %.100s failed: %.200s",
 		 ptx_kernel_info(l->kernel)->name, fault.text);
 	cpu_fault(b, code, text);
-}
-
-static void run_wait(struct backend *b, struct cpu_work *w)
-{
-	const struct timespec step = { .tv_nsec = WAIT_STEP_NS };
-
-	for (unsigned spins = 0; atomic_load_explicit(w->word.where, memory_order_acquire) < w->word.value;
-	     spins++) {
-		if (atomic_load(&b->queue.stop))
-			return;
-		if (spins < WAIT_SPINS)
-			cpu_relax();
-		else
-			nanosleep(&step, NULL);
-	}
 }
 
 void cpu_work_run(struct backend *b, struct cpu_work *w)
@@ -114,33 +100,50 @@ void cpu_work_run(struct backend *b, struct cpu_work *w)
 	case WORK_SET: run_memory(b, w); return;
 	case WORK_LAUNCH: run_launch(b, w); return;
 	case WORK_EVENT:
-		atomic_store(&w->record.event->when_ns, clock_now_ns());
-		atomic_store_explicit(&w->record.event->reached, w->record.sequence, memory_order_release);
+		atomic_store(&w->mark->when_ns, clock_now_ns());
+		atomic_store_explicit(&w->mark->done, true, memory_order_release);
+		if (w->mark->word)
+			event_word_complete(w->mark->word, w->mark->number);
 		return;
+	case WORK_GRAPH: cpu_graph_run(b, w->graph); return;
 	case WORK_STORE: atomic_store_explicit(w->word.where, w->word.value, memory_order_release); return;
-	case WORK_WAIT: run_wait(b, w); return;
+	case WORK_WAIT:
+	case WORK_WAIT_EVENT:
+	case WORK_WORDS: return;  // done when they were due
+	case WORK_FORGET: return; // what happens when it is dropped is all
+	case WORK_BRANCH: return; // the graph's
 	}
 }
 
-void cpu_work_drop(struct cpu_work *w)
+void cpu_work_drop(struct backend *b, struct cpu_work *w)
 {
-	if (w->kind == WORK_EVENT)
-		cpu_event_unref(w->record.event);
+	if (w->kind == WORK_GRAPH)
+		cpu_graph_unref(b, w->graph);
+	if (w->kind == WORK_EVENT || w->kind == WORK_WAIT_EVENT)
+		cpu_mark_unref(w->mark);
+	if (w->kind == WORK_FORGET)
+		ptx_texture_remove(w->object);
+	cpu_stream_unref(w->stream);
 	free(w);
 }
 
 int cpu_copy(struct backend *b, const struct backend_copy *c, struct backend_stream *s)
 {
+	struct backend_copy copy = *c;
 	struct cpu_work *w;
 
-	(void)s;
-	if (!covers_copy(b, c))
+	// Arrays are memory here.
+	if (c->dst_array)
+		cpu_array_side(c->dst_array, c->dst_at, &copy.dst, &copy.dst_pitch, &copy.dst_slice);
+	if (c->src_array)
+		cpu_array_side(c->src_array, c->src_at, &copy.src, &copy.src_pitch, &copy.src_slice);
+	if (!covers_copy(b, &copy))
 		return CUDA_ERROR_INVALID_VALUE;
 	w = cpu_work_new(WORK_COPY, 0);
 	if (!w)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	w->copy = *c;
-	return cpu_work_submit(b, w);
+	w->copy = copy;
+	return cpu_work_submit(b, s, w);
 }
 
 int cpu_write(struct backend *b, uint64_t dst, bool dst_device, const void *data, uint32_t size,
@@ -148,8 +151,7 @@ int cpu_write(struct backend *b, uint64_t dst, bool dst_device, const void *data
 {
 	struct cpu_work *w;
 
-	(void)s;
-	if (!cpu_memory_covers(b, dst_device, dst, size))
+	if (!cpu_memory_covers(b, dst_device, dst, size, VM_ACCESS_READ_WRITE))
 		return CUDA_ERROR_INVALID_VALUE;
 	w = cpu_work_new(WORK_WRITE, size);
 	if (!w)
@@ -157,21 +159,20 @@ int cpu_write(struct backend *b, uint64_t dst, bool dst_device, const void *data
 	w->write.address = dst;
 	w->write.device = dst_device;
 	memcpy(w->data, data, size);
-	return cpu_work_submit(b, w);
+	return cpu_work_submit(b, s, w);
 }
 
 int cpu_set(struct backend *b, const struct backend_set *set, struct backend_stream *s)
 {
 	struct cpu_work *w;
 
-	(void)s;
 	if (!rows_set_valid(set) || !covers_set(b, set))
 		return CUDA_ERROR_INVALID_VALUE;
 	w = cpu_work_new(WORK_SET, 0);
 	if (!w)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	w->set = *set;
-	return cpu_work_submit(b, w);
+	return cpu_work_submit(b, s, w);
 }
 
 // What a launch asks for by attribute. Most are hints, which in-order execution satisfies as it is; grid-wide
@@ -217,9 +218,8 @@ int cpu_launch(struct backend *b, struct backend_function *f, const struct backe
 	       struct backend_stream *s)
 {
 	struct cpu_work *w;
-	int result = check_shape(f, l);
+	int result = f->kernel ? check_shape(f, l) : CUDA_ERROR_NO_BINARY_FOR_GPU;
 
-	(void)s;
 	if (!result)
 		result = check_attributes(l);
 	if (result)
@@ -233,5 +233,5 @@ int cpu_launch(struct backend *b, struct backend_function *f, const struct backe
 	w->launch.dynamic_shared = l->dynamic_shared;
 	if (w->size)
 		memcpy(w->data, l->params, w->size);
-	return cpu_work_submit(b, w);
+	return cpu_work_submit(b, s, w);
 }

@@ -40,8 +40,12 @@ static bool is_sticky(CUresult result)
 
 int cuda_result(struct backend *b, CUresult result)
 {
-	if (result != CUDA_SUCCESS && !b->sticky && is_sticky(result))
+	if (result != CUDA_SUCCESS && !b->sticky && is_sticky(result)) {
 		b->sticky = (int)result;
+		if (result == CUDA_ERROR_ASSERT) // the driver says where when it is waited for
+			b->cu.ctx_synchronize();
+		cuda_complaints_take(b);
+	}
 	return (int)result;
 }
 
@@ -53,6 +57,7 @@ static int backend_open(const struct backend_env *env, struct backend **ret, cha
 	if (!b)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	b->env = *env;
+	b->tenant.peers = -1;
 	LIST_INIT(&b->streams);
 	SLIST_INIT(&b->stages);
 	// A cache on disk would be shared between tenants, and is out of reach in the sandbox.
@@ -94,8 +99,11 @@ static void release_context(struct backend *b)
 	HASH_ITER (hh, b->mappings, m, next)
 		cuda_mem_unmap(b, m->address, m->size);
 	cuda_stages_free(b);
-	if (b->capture.stream)
-		cuda_stream_destroy(b, b->capture.stream);
+	for (uint32_t i = 0; i <= VGPU_MAX_GRAPH_DEPTH; i++) {
+		if (b->capture.streams[i])
+			cuda_stream_destroy(b, b->capture.streams[i]);
+		b->capture.streams[i] = NULL;
+	}
 	b->capture.stream = NULL;
 	if (b->print_stream)
 		b->cu.stream_destroy(b->print_stream);
@@ -139,13 +147,19 @@ static int warm_up(struct backend *b)
 	return (int)result;
 }
 
-static int make_context(struct backend *b, uint32_t flags)
+// Only a wish: scheduling flags mean nothing to a process that never waits.
+static void wish_flags(struct backend *b, uint32_t flags)
 {
 	uint32_t wanted = (flags & ~(uint32_t)CU_CTX_SCHED_MASK) | CU_CTX_MAP_HOST;
+
+	b->cu.primary_set_flags(b->device, wanted & (CU_CTX_MAP_HOST | CU_CTX_LMEM_RESIZE_TO_MAX));
+}
+
+static int make_context(struct backend *b, uint32_t flags)
+{
 	int result;
 
-	// Only a wish: scheduling flags mean nothing to a process that never waits.
-	b->cu.primary_set_flags(b->device, wanted & (CU_CTX_MAP_HOST | CU_CTX_LMEM_RESIZE_TO_MAX));
+	wish_flags(b, flags);
 	result = (int)b->cu.primary_retain(&b->context, b->device);
 	if (result) {
 		b->context = NULL;
@@ -165,13 +179,34 @@ static int make_context(struct backend *b, uint32_t flags)
 	return result;
 }
 
+// The compiler's first run as well: it takes longer than the context.
+static int backend_prepare(struct backend *b)
+{
+	int result = make_context(b, 0);
+
+	if (!result && !b->warm) {
+		result = warm_up(b);
+		b->warm = !result;
+		if (result)
+			release_context(b);
+	}
+	return result;
+}
+
+static void backend_attach(struct backend *b, const struct backend_tenant *t)
+{
+	b->tenant = *t;
+}
+
 static int backend_activate(struct backend *b, uint32_t flags, struct reply_context_activate *ret)
 {
 	struct reply_context_activate reply = { 0 };
 	unsigned version = 0;
 	int result;
 
-	if (!b->context) {
+	if (b->context) {
+		wish_flags(b, flags); // a driver may refuse it now
+	} else {
 		result = make_context(b, flags);
 		if (result)
 			return cuda_result(b, (CUresult)result);
@@ -241,27 +276,57 @@ static const struct backend_ops cuda_ops = {
 	.device_info = cuda_device_info,
 	.mem_granularity = cuda_mem_granularity,
 	.mem_available = cuda_mem_available,
+	.prepare = backend_prepare,
+	.attach = backend_attach,
 	.activate = backend_activate,
 	.deactivate = backend_deactivate,
 	.limit_set = backend_limit_set,
 	.mem_map = cuda_mem_map,
 	.mem_unmap = cuda_mem_unmap,
+	.mem_export = cuda_mem_export,
+	.mem_park = cuda_mem_park,
+	.mem_unpark = cuda_mem_unpark,
+	.physical_park = cuda_physical_park,
+	.physical_unpark = cuda_physical_unpark,
+	.physical_create = cuda_physical_create,
+	.physical_free = cuda_physical_free,
+	.physical_map = cuda_physical_map,
+	.physical_unmap = cuda_physical_unmap,
+	.physical_access = cuda_physical_access,
+	.physical_export = cuda_physical_export,
+	.physical_import = cuda_physical_import,
 	.host_register = cuda_host_register,
 	.host_unregister = cuda_host_unregister,
 	.stream_create = cuda_stream_create,
 	.stream_destroy = cuda_stream_destroy,
+	.stream_set = cuda_stream_set,
 	.stream_wait_event = cuda_stream_wait_event,
+	.stream_query = cuda_stream_query,
 	.event_create = cuda_event_create,
 	.event_destroy = cuda_event_destroy,
 	.event_record = cuda_event_record,
 	.event_query = cuda_event_query,
 	.event_elapsed = cuda_event_elapsed,
+	.event_export = cuda_event_export,
+	.event_import = cuda_event_import,
+	.event_follow = cuda_event_follow,
 	.stream_write = cuda_stream_write,
 	.stream_wait = cuda_stream_wait,
+	.words = cuda_words,
 	.copy = cuda_copy,
 	.write = cuda_write,
 	.set = cuda_set,
+	.array_size = cuda_array_size,
+	.array_create = cuda_array_create,
+	.array_destroy = cuda_array_destroy,
+	.array_part = cuda_array_part,
+	.texture_create = cuda_texture_create,
+	.texture_destroy = cuda_texture_destroy,
+	.surface_create = cuda_surface_create,
+	.surface_destroy = cuda_surface_destroy,
+	.texture_linear_max = cuda_texture_linear_max,
 	.module_load = cuda_module_load,
+	.module_link = cuda_module_link,
 	.module_unload = cuda_module_unload,
 	.function_get = cuda_function_get,
 	.module_names = cuda_module_names,
@@ -272,9 +337,16 @@ static const struct backend_ops cuda_ops = {
 	.occupancy_clusters = cuda_occupancy_clusters,
 	.tensor_map = cuda_tensor_map,
 	.graph_begin = cuda_graph_begin,
+	.branch_enter = cuda_branch_enter,
+	.branch_body = cuda_branch_body,
+	.branch_leave = cuda_branch_leave,
+	.conditions_create = cuda_conditions_create,
+	.condition_add = cuda_condition_add,
+	.conditions_free = cuda_conditions_free,
 	.graph_place = cuda_graph_place,
 	.graph_placed = cuda_graph_placed,
 	.graph_end = cuda_graph_end,
+	.graph_enable = cuda_graph_enable,
 	.graph_launch = cuda_graph_launch,
 	.graph_upload = cuda_graph_upload,
 	.graph_free = cuda_graph_free,

@@ -69,6 +69,8 @@ static int copy_volume(struct backend *b, const struct backend_copy *c, CUstream
 
 int cuda_copy_direct(struct backend *b, const struct backend_copy *c, CUstream s)
 {
+	if (c->dst_array || c->src_array)
+		return cuda_array_copy(b, c, s);
 	if (c->depth > 1)
 		return copy_volume(b, c, s);
 	if (c->height == 1)

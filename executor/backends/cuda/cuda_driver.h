@@ -14,10 +14,6 @@
 #include "protocol/cuda/cuda_calls.def"
 #undef CUDA_CALL
 
-typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, uint64_t value,
-					   unsigned int flags);
-#define CUDA_STREAM_WAIT_VALUE_GEQ 0u
-
 // member, exported symbol, pointer type, true when the backend refuses to open without it. What is optional
 // has a substitute (no VMM calls -> mem_alloc, no stream memory operations -> host functions) or answers
 // CUDA_ERROR_NOT_SUPPORTED.
@@ -41,6 +37,10 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(ctx_set_limit, "cuCtxSetLimit", cuCtxSetLimit_fn, true)                                     \
 	ENTRY(ctx_priority_range, "cuCtxGetStreamPriorityRange", cuCtxGetStreamPriorityRange_fn, true)    \
 	ENTRY(module_load_data_ex, "cuModuleLoadDataEx", cuModuleLoadDataEx_fn, true)                     \
+	ENTRY(link_create, "cuLinkCreate_v2", cuLinkCreate_v2_fn, false)                                  \
+	ENTRY(link_add_data, "cuLinkAddData_v2", cuLinkAddData_v2_fn, false)                              \
+	ENTRY(link_complete, "cuLinkComplete", cuLinkComplete_fn, false)                                  \
+	ENTRY(link_destroy, "cuLinkDestroy", cuLinkDestroy_fn, false)                                     \
 	ENTRY(module_unload, "cuModuleUnload", cuModuleUnload_fn, true)                                   \
 	ENTRY(module_function_count, "cuModuleGetFunctionCount", cuModuleGetFunctionCount_fn, false)      \
 	ENTRY(module_enumerate, "cuModuleEnumerateFunctions", cuModuleEnumerateFunctions_fn, false)       \
@@ -68,12 +68,22 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(capture_info, "cuStreamGetCaptureInfo_v2", cuStreamGetCaptureInfo_v2_fn, false)             \
 	ENTRY(capture_depend, "cuStreamUpdateCaptureDependencies", cuStreamUpdateCaptureDependencies_fn,  \
 	      false)                                                                                      \
+	ENTRY(capture_info_edges, "cuStreamGetCaptureInfo_v3", cuStreamGetCaptureInfo_v3_fn, false)       \
+	ENTRY(capture_depend_edges, "cuStreamUpdateCaptureDependencies_v2",                               \
+	      cuStreamUpdateCaptureDependencies_v2_fn, false)                                             \
 	ENTRY(graph_instantiate, "cuGraphInstantiateWithFlags", cuGraphInstantiateWithFlags_fn, false)    \
 	ENTRY(graph_update, "cuGraphExecUpdate_v2", cuGraphExecUpdate_v2_fn, false)                       \
 	ENTRY(graph_launch, "cuGraphLaunch", cuGraphLaunch_fn, false)                                     \
+	ENTRY(graph_enable, "cuGraphNodeSetEnabled", cuGraphNodeSetEnabled_fn, false)                     \
 	ENTRY(graph_upload, "cuGraphUpload", cuGraphUpload_fn, false)                                     \
 	ENTRY(graph_exec_destroy, "cuGraphExecDestroy", cuGraphExecDestroy_fn, false)                     \
 	ENTRY(graph_destroy, "cuGraphDestroy", cuGraphDestroy_fn, false)                                  \
+	ENTRY(capture_to_graph, "cuStreamBeginCaptureToGraph", cuStreamBeginCaptureToGraph_fn, false)     \
+	ENTRY(graph_create, "cuGraphCreate", cuGraphCreate_fn, false)                                     \
+	ENTRY(graph_add_node, "cuGraphAddNode_v2", cuGraphAddNode_v2_fn, false)                           \
+	ENTRY(graph_nodes, "cuGraphGetNodes", cuGraphGetNodes_fn, false)                                  \
+	ENTRY(graph_destroy_node, "cuGraphDestroyNode", cuGraphDestroyNode_fn, false)                     \
+	ENTRY(new_condition, "cuGraphConditionalHandleCreate", cuGraphConditionalHandleCreate_fn, false)  \
 	ENTRY(graph_add_empty, "cuGraphAddEmptyNode", cuGraphAddEmptyNode_fn, false)                      \
 	ENTRY(mem_get_info, "cuMemGetInfo_v2", cuMemGetInfo_v2_fn, true)                                  \
 	ENTRY(mem_alloc, "cuMemAlloc_v2", cuMemAlloc_v2_fn, true)                                         \
@@ -91,11 +101,29 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(mem_unmap, "cuMemUnmap", cuMemUnmap_fn, false)                                              \
 	ENTRY(mem_set_access, "cuMemSetAccess", cuMemSetAccess_fn, false)                                 \
 	ENTRY(mem_granularity, "cuMemGetAllocationGranularity", cuMemGetAllocationGranularity_fn, false)  \
+	ENTRY(mem_export, "cuMemExportToShareableHandle", cuMemExportToShareableHandle_fn, false)         \
+	ENTRY(mem_import, "cuMemImportFromShareableHandle", cuMemImportFromShareableHandle_fn, false)     \
 	ENTRY(copy_h2d, "cuMemcpyHtoDAsync_v2", cuMemcpyHtoDAsync_v2_fn, true)                            \
 	ENTRY(copy_d2h, "cuMemcpyDtoHAsync_v2", cuMemcpyDtoHAsync_v2_fn, true)                            \
 	ENTRY(copy_d2d, "cuMemcpyDtoDAsync_v2", cuMemcpyDtoDAsync_v2_fn, true)                            \
 	ENTRY(copy_2d, "cuMemcpy2DAsync_v2", cuMemcpy2DAsync_v2_fn, true)                                 \
 	ENTRY(copy_3d, "cuMemcpy3DAsync_v2", cuMemcpy3DAsync_v2_fn, true)                                 \
+	ENTRY(array_3d_create, "cuArray3DCreate_v2", cuArray3DCreate_v2_fn, false)                        \
+	ENTRY(array_3d_descriptor, "cuArray3DGetDescriptor_v2", cuArray3DGetDescriptor_v2_fn, false)      \
+	ENTRY(array_destroy, "cuArrayDestroy", cuArrayDestroy_fn, false)                                  \
+	ENTRY(array_plane, "cuArrayGetPlane", cuArrayGetPlane_fn, false)                                  \
+	ENTRY(array_requirements, "cuArrayGetMemoryRequirements", cuArrayGetMemoryRequirements_fn, false) \
+	ENTRY(mipmap_create, "cuMipmappedArrayCreate", cuMipmappedArrayCreate_fn, false)                  \
+	ENTRY(mipmap_destroy, "cuMipmappedArrayDestroy", cuMipmappedArrayDestroy_fn, false)               \
+	ENTRY(mipmap_level, "cuMipmappedArrayGetLevel", cuMipmappedArrayGetLevel_fn, false)               \
+	ENTRY(mipmap_requirements, "cuMipmappedArrayGetMemoryRequirements",                               \
+	      cuMipmappedArrayGetMemoryRequirements_fn, false)                                            \
+	ENTRY(texture_create, "cuTexObjectCreate", cuTexObjectCreate_fn, false)                           \
+	ENTRY(texture_destroy, "cuTexObjectDestroy", cuTexObjectDestroy_fn, false)                        \
+	ENTRY(surface_create, "cuSurfObjectCreate", cuSurfObjectCreate_fn, false)                         \
+	ENTRY(surface_destroy, "cuSurfObjectDestroy", cuSurfObjectDestroy_fn, false)                      \
+	ENTRY(texture_linear_max, "cuDeviceGetTexture1DLinearMaxWidth",                                   \
+	      cuDeviceGetTexture1DLinearMaxWidth_fn, false)                                               \
 	ENTRY(set_8, "cuMemsetD8Async", cuMemsetD8Async_fn, true)                                         \
 	ENTRY(set_16, "cuMemsetD16Async", cuMemsetD16Async_fn, true)                                      \
 	ENTRY(set_32, "cuMemsetD32Async", cuMemsetD32Async_fn, true)                                      \
@@ -108,7 +136,9 @@ typedef CUresult (*stream_wait_value64_fn)(CUstream stream, CUdeviceptr addr, ui
 	ENTRY(stream_synchronize, "cuStreamSynchronize", cuStreamSynchronize_fn, true)                    \
 	ENTRY(stream_wait_event, "cuStreamWaitEvent", cuStreamWaitEvent_fn, true)                         \
 	ENTRY(stream_write_64, "cuStreamWriteValue64_v2", cuStreamWriteValue64_v2_fn, false)              \
-	ENTRY(stream_wait_64, "cuStreamWaitValue64_v2", stream_wait_value64_fn, false)                    \
+	ENTRY(stream_wait_64, "cuStreamWaitValue64_v2", cuStreamWaitValue64_v2_fn, false)                 \
+	ENTRY(stream_set, "cuStreamSetAttribute", cuStreamSetAttribute_fn, false)                         \
+	ENTRY(stream_words, "cuStreamBatchMemOp_v2", cuStreamBatchMemOp_v2_fn, false)                     \
 	ENTRY(event_create, "cuEventCreate", cuEventCreate_fn, true)                                      \
 	ENTRY(event_destroy, "cuEventDestroy_v2", cuEventDestroy_v2_fn, true)                             \
 	ENTRY(event_record, "cuEventRecord", cuEventRecord_fn, true)                                      \

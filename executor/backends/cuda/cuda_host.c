@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "executor/backends/event_word.h"
 #include "executor/backends/rows.h"
 
 #define WAIT_STEP_NS 20000
@@ -19,11 +20,18 @@ struct host_job {
 	atomic_bool *busy; // cleared at the end, if not NULL
 	_Atomic uint64_t *where;
 	uint64_t value, dst;
+	struct event_word *word; // referenced; NULL: none
 	struct backend_copy copy;
 	struct backend_set set;
 	size_t size;
 	unsigned char data[];
 };
+
+static void free_job(struct host_job *job)
+{
+	event_word_unref(job->word);
+	free(job);
+}
 
 static void run_job(void *user)
 {
@@ -33,7 +41,7 @@ static void run_job(void *user)
 		job->run(job);
 	if (job->busy)
 		atomic_store_explicit(job->busy, false, memory_order_release);
-	free(job);
+	free_job(job);
 }
 
 static struct host_job *new_job(struct backend *b, void (*run)(struct host_job *), size_t data_bytes)
@@ -55,7 +63,7 @@ static int submit(struct backend *b, CUstream s, struct host_job *job)
 	    b->capture.active ? CUDA_ERROR_NOT_SUPPORTED : b->cu.launch_host_func(s, run_job, job);
 
 	if (result)
-		free(job);
+		free_job(job);
 	return cuda_result(b, result);
 }
 
@@ -71,6 +79,11 @@ static void run_wait(struct host_job *job)
 	while (atomic_load_explicit(job->where, memory_order_acquire) < job->value &&
 	       !atomic_load(job->closing))
 		nanosleep(&step, NULL);
+}
+
+static void run_record(struct host_job *job)
+{
+	event_word_complete(job->word, job->value);
 }
 
 static void run_write(struct host_job *job)
@@ -107,6 +120,20 @@ int cuda_host_wait(struct backend *b, CUstream s, _Atomic uint64_t *where, uint6
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	job->where = where;
 	job->value = value;
+	return submit(b, s, job);
+}
+
+int cuda_host_record(struct backend *b, CUstream s, struct event_word *word)
+{
+	struct host_job *job;
+
+	if (b->capture.active)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	job = new_job(b, run_record, 0);
+	if (!job)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	job->word = event_word_ref(word);
+	job->value = event_word_record(word);
 	return submit(b, s, job);
 }
 

@@ -19,9 +19,19 @@ static bool has_vmm(const struct backend *b)
 	       cu->mem_unmap && cu->mem_set_access && cu->mem_granularity;
 }
 
-static CUmemAllocationProp memory_kind(const struct backend *b)
+// Memory can be shared with the tenant's other executors only if that was asked for when it was made, so it
+// is always asked for where the device can (docs/decisions/0012).
+bool cuda_can_share(const struct backend *b)
+{
+	return b->attributes[CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED] &&
+	       b->cu.mem_export && b->cu.mem_import;
+}
+
+CUmemAllocationProp cuda_memory_kind(const struct backend *b)
 {
 	return (CUmemAllocationProp){ .type = CU_MEM_ALLOCATION_TYPE_PINNED,
+				      .requestedHandleTypes =
+					  cuda_can_share(b) ? CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR : 0,
 				      .location = { .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = b->device } };
 }
 
@@ -29,19 +39,6 @@ static void log_line(struct backend *b, const char *text)
 {
 	if (b->env.log)
 		b->env.log(b->env.opaque, text);
-}
-
-uint64_t cuda_mem_granularity(struct backend *b)
-{
-	CUmemAllocationProp kind = memory_kind(b);
-
-	if (!b->granularity && has_vmm(b)) {
-		size_t n = 0;
-
-		if (b->cu.mem_granularity(&n, &kind, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED) == CUDA_SUCCESS)
-			b->granularity = n;
-	}
-	return b->granularity;
 }
 
 // The driver keeps address space for the whole process, whatever becomes of a context.
@@ -56,29 +53,51 @@ void cuda_window_prepare(struct backend *b)
 		munmap((void *)(uintptr_t)b->env.device_window, b->env.device_window_bytes);
 }
 
-int cuda_window_reserve(struct backend *b)
+static int window_take(struct backend *b)
 {
 	CUdeviceptr got = 0;
-	char text[160];
 	int result;
 
-	if (!cuda_mem_granularity(b) || window_reserved)
+	if (window_reserved)
 		return 0;
 	result = (int)b->cu.address_reserve(&got, b->env.device_window_bytes, 0, b->env.device_window, 0);
 	if (!result && got != b->env.device_window) {
 		b->cu.address_free(got, b->env.device_window_bytes);
 		result = CUDA_ERROR_OUT_OF_MEMORY;
 	}
+	window_reserved = !result;
+	return result;
+}
+
+// Our own library below knows these calls, but its addresses are its executor's: it refuses the window.
+uint64_t cuda_mem_granularity(struct backend *b)
+{
+	CUmemAllocationProp kind = cuda_memory_kind(b);
+	size_t n = 0;
+
+	if (b->granularity || !has_vmm(b) || (getenv("VGPU_HOST_LIBCUDA") && window_take(b)))
+		return b->granularity;
+	if (b->cu.mem_granularity(&n, &kind, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED) == CUDA_SUCCESS)
+		b->granularity = n;
+	return b->granularity;
+}
+
+int cuda_window_reserve(struct backend *b)
+{
+	char text[160];
+	int result;
+
+	if (!cuda_mem_granularity(b))
+		return 0;
+	result = window_take(b);
 	if (result) {
 		snprintf(text, sizeof(text),
 			 "cuda backend: the driver did not reserve 0x%" PRIx64
 			 " for device memory (error %d)",
 			 b->env.device_window, result);
 		log_line(b, text);
-		return result;
 	}
-	window_reserved = true;
-	return 0;
+	return result;
 }
 
 int cuda_mem_available(struct backend *b, uint64_t *ret_free, uint64_t *ret_total)
@@ -101,7 +120,7 @@ int cuda_mem_available(struct backend *b, uint64_t *ret_free, uint64_t *ret_tota
 
 int cuda_mem_map(struct backend *b, uint64_t address, uint64_t size)
 {
-	CUmemAllocationProp kind = memory_kind(b);
+	CUmemAllocationProp kind = cuda_memory_kind(b);
 	CUmemAccessDesc access = { .location = kind.location, .flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE };
 	struct cuda_mapping *m;
 	CUresult result;
@@ -141,13 +160,21 @@ int cuda_mem_unmap(struct backend *b, uint64_t address, uint64_t size)
 	HASH_FIND(hh, b->mappings, &address, sizeof(address), m);
 	if (!m || m->size != size)
 		return CUDA_ERROR_INVALID_VALUE;
-	result = b->cu.mem_unmap(address, size);
+	result = m->parked ? CUDA_SUCCESS : b->cu.mem_unmap(address, size);
 	if (result)
 		return cuda_result(b, result);
-	result = b->cu.mem_release(m->handle);
+	result = m->parked ? CUDA_SUCCESS : b->cu.mem_release(m->handle);
 	HASH_DEL(b->mappings, m);
 	free(m);
 	return cuda_result(b, result);
+}
+
+int cuda_mem_export(struct backend *b, uint64_t address, uint64_t size, struct backend_share *ret)
+{
+	struct cuda_mapping *m;
+
+	HASH_FIND(hh, b->mappings, &address, sizeof(address), m);
+	return m && m->size == size ? cuda_handle_export(b, m->handle, ret) : CUDA_ERROR_INVALID_VALUE;
 }
 
 int cuda_mem_alloc(struct backend *b, uint64_t size, uint64_t *ret_address)

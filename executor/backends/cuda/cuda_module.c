@@ -16,19 +16,10 @@ static unsigned add_option(CUjit_option *options, void **values, unsigned n, CUj
 	return n + 1;
 }
 
-int cuda_module_load(struct backend *b, const void *image, size_t image_bytes, struct backend_jit *jit,
-		     struct backend_module **ret)
+unsigned cuda_jit_options(struct backend_jit *jit, CUjit_option *options, void **values)
 {
-	struct backend_module *m = calloc(1, sizeof(*m));
-	CUjit_option options[8];
-	void *values[8];
 	unsigned n = 0;
-	int result;
 
-	(void)image_bytes; // the driver reads the image's own lengths; the executor keeps a 0 behind it
-	if (!m)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	SLIST_INIT(&m->functions);
 	if (jit->max_registers)
 		n = add_option(options, values, n, CU_JIT_MAX_REGISTERS,
 			       (void *)(uintptr_t)jit->max_registers);
@@ -50,11 +41,33 @@ int cuda_module_load(struct backend *b, const void *image, size_t image_bytes, s
 		n = add_option(options, values, n, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
 			       (void *)(uintptr_t)jit->error_bytes);
 	}
-	result = cuda_result(b, b->cu.module_load_data_ex(&m->cu, image, n, options, values));
+	return n;
+}
+
+void cuda_jit_end(struct backend_jit *jit)
+{
 	if (jit->info_bytes)
 		jit->info_log[jit->info_bytes - 1] = 0;
 	if (jit->error_bytes)
 		jit->error_log[jit->error_bytes - 1] = 0;
+}
+
+int cuda_module_load(struct backend *b, const void *image, size_t image_bytes, struct backend_jit *jit,
+		     struct backend_module **ret)
+{
+	struct backend_module *m = calloc(1, sizeof(*m));
+	CUjit_option options[CUDA_JIT_OPTIONS];
+	void *values[CUDA_JIT_OPTIONS];
+	unsigned n;
+	int result;
+
+	(void)image_bytes; // the driver reads the image's own lengths; the executor keeps a 0 behind it
+	if (!m)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	SLIST_INIT(&m->functions);
+	n = cuda_jit_options(jit, options, values);
+	result = cuda_result(b, b->cu.module_load_data_ex(&m->cu, image, n, options, values));
+	cuda_jit_end(jit);
 	if (result) {
 		free(m);
 		return result;

@@ -64,6 +64,7 @@ int cuda_stage_copy(struct backend *b, const struct backend_copy *c, CUstream s)
 	in.dst_pitch = out.src_pitch = c->width;
 	in.dst_slice = out.src_slice = plane;
 	in.dst_device = out.src_device = false;
+	in.dst_array = out.src_array = NULL;
 	if (c->src_device) {
 		result = cuda_copy_direct(b, &in, s);
 		return result ? result : cuda_host_copy(b, s, &out, &stage->busy);

@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams, events and stream-ordered words of the cuda backend. Executor process, loop thread; nothing here
-// waits. Events are the driver's own handles behind the opaque type.
+// Streams and stream-ordered words of the cuda backend. Executor process, loop thread; nothing here waits.
 #include "executor/backends/cuda/cuda_backend.h"
 
 #include <stdlib.h>
-
-static CUevent cuda_event(struct backend_event *e)
-{
-	return (CUevent)(void *)e;
-}
+#include <string.h>
 
 int cuda_stream_create(struct backend *b, uint32_t flags, int32_t priority, struct backend_stream **ret)
 {
@@ -36,49 +31,19 @@ void cuda_stream_destroy(struct backend *b, struct backend_stream *s)
 	free(s);
 }
 
-int cuda_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e,
-			   uint32_t flags)
+int cuda_stream_set(struct backend *b, struct backend_stream *s, uint32_t attribute, const uint64_t value[8])
 {
-	return cuda_result(b, b->cu.stream_wait_event(cuda_stream(s), cuda_event(e), flags));
+	CUlaunchAttributeValue v;
+
+	if (!b->cu.stream_set)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	memcpy(&v, value, sizeof(v));
+	return cuda_result(b, b->cu.stream_set(cuda_stream(s), (CUlaunchAttributeID)attribute, &v));
 }
 
-int cuda_event_create(struct backend *b, uint32_t flags, struct backend_event **ret)
+int cuda_stream_query(struct backend *b, struct backend_stream *s)
 {
-	CUevent event;
-	int result = cuda_result(b, b->cu.event_create(&event, flags));
-
-	if (!result)
-		*ret = (struct backend_event *)(void *)event;
-	return result;
-}
-
-void cuda_event_destroy(struct backend *b, struct backend_event *e)
-{
-	if (e)
-		cuda_result(b, b->cu.event_destroy(cuda_event(e)));
-}
-
-int cuda_event_record(struct backend *b, struct backend_event *e, struct backend_stream *s, uint32_t flags)
-{
-	if (flags && b->cu.event_record_flags)
-		return cuda_result(b, b->cu.event_record_flags(cuda_event(e), cuda_stream(s), flags));
-	return cuda_result(b, b->cu.event_record(cuda_event(e), cuda_stream(s)));
-}
-
-int cuda_event_query(struct backend *b, struct backend_event *e)
-{
-	return cuda_result(b, b->cu.event_query(cuda_event(e)));
-}
-
-int cuda_event_elapsed(struct backend *b, struct backend_event *start, struct backend_event *end,
-		       float *ret_ms)
-{
-	float ms;
-	int result = cuda_result(b, b->cu.event_elapsed(&ms, cuda_event(start), cuda_event(end)));
-
-	if (!result)
-		*ret_ms = ms;
-	return result;
+	return cuda_result(b, b->cu.stream_query(cuda_stream(s)));
 }
 
 int cuda_stream_write(struct backend *b, struct backend_stream *s, _Atomic uint64_t *where, uint64_t value)
@@ -94,5 +59,37 @@ int cuda_stream_wait(struct backend *b, struct backend_stream *s, _Atomic uint64
 	if (!b->memory_ops || !b->host_mapped)
 		return cuda_host_wait(b, cuda_stream(s), where, value);
 	return cuda_result(
-	    b, b->cu.stream_wait_64(cuda_stream(s), (uintptr_t)where, value, CUDA_STREAM_WAIT_VALUE_GEQ));
+	    b, b->cu.stream_wait_64(cuda_stream(s), (uintptr_t)where, value, CU_STREAM_WAIT_VALUE_GEQ));
+}
+
+static CUstreamBatchMemOpParams params_of(const struct word_op *op)
+{
+	CUstreamBatchMemOpParams p = { .operation = (int)op->operation };
+
+	if (word_is_wait(op)) {
+		p.waitValue.address = op->address;
+		p.waitValue.value64 = op->value;
+		p.waitValue.flags = op->flags;
+	} else if (word_is_write(op)) {
+		p.writeValue.address = op->address;
+		p.writeValue.value64 = op->value;
+		p.writeValue.flags = op->flags;
+	} else {
+		p.memoryBarrier.flags = op->flags; // a flush's, too
+	}
+	return p;
+}
+
+int cuda_words(struct backend *b, const struct word_op *ops, uint32_t n, struct backend_stream *s)
+{
+	CUstreamBatchMemOpParams params[256];
+
+	if (!b->memory_ops || !b->cu.stream_words)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	for (uint32_t i = 0; i < n; i++) {
+		if (ops[i].address && ops[i].space == MEMORY_SPACE_HOST && !b->host_mapped)
+			return CUDA_ERROR_NOT_SUPPORTED;
+		params[i] = params_of(&ops[i]);
+	}
+	return cuda_result(b, b->cu.stream_words(cuda_stream(s), n, params, 0));
 }

@@ -4,9 +4,8 @@
 // measures what the way to a backend costs, and it is the least that a backend has to be. Loaded by the
 // executor as vgpu-backend-null.so.
 //
-// Addresses are numbers without memory behind them (no BACKEND_CAP_ADDRESSES), copies only counted. An image
-// is not read: a module has whatever kernel is asked for, without parameters, or with one parameter of N
-// bytes when its name ends in __pN. Each name is also a variable of 64 KiB.
+// Addresses are numbers without memory behind them (no BACKEND_CAP_ADDRESSES), copies only counted. Modules
+// are null_module.c.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,48 +13,45 @@
 
 #include "common/limits.h"
 #include "executor/backends/backend.h"
+#include "executor/backends/event_word.h"
+#include "executor/backends/null/null_array.h"
 #include "executor/backends/null/null_device.h"
+#include "executor/backends/null/null_graph.h"
+#include "executor/backends/null/null_module.h"
 #include "executor/backends/null/null_queue.h"
+#include "executor/backends/null/null_share.h"
 #include "protocol/cuda/cuda_abi.h"
 
-#define NULL_GRANULARITY  VGPU_MIB(2)
-#define NULL_GLOBAL_BYTES VGPU_KIB(64)
-
-struct null_global {
-	LIST_ENTRY(null_global) next;
-	uint64_t address;
-	char name[];
-};
+#define NULL_GRANULARITY VGPU_MIB(2)
 
 struct backend_stream {
 	struct null_stream queue; // first: freed as the stream
 };
 
-struct backend_event {
-	struct null_event event; // first
-};
-
-struct backend_function {
-	LIST_ENTRY(backend_function) next;
-	uint32_t param[1][2];
-	uint32_t n_params;
-	int32_t dynamic_shared;
-	char name[];
-};
-
-struct backend_module {
-	LIST_HEAD(, backend_function) functions;
-	LIST_HEAD(, null_global) globals;
-};
-
 struct backend {
 	struct backend_env env;
+	int peers;
 	uint64_t mapped, next_global;
 	uint64_t launches, copies, copy_bytes, fences;
 	uint64_t limits[NULL_LIMITS];
 	struct null_streams busy;
 	struct null_stream legacy;
 };
+
+int null_peers(const struct backend *b)
+{
+	return b->peers;
+}
+
+uint64_t null_place_variable(struct backend *b)
+{
+	uint64_t address = b->next_global;
+
+	if (address >= b->env.device_window + b->env.device_window_bytes)
+		return 0;
+	b->next_global += NULL_GLOBAL_BYTES; // never used again: 262144 variables, then none
+	return address;
+}
 
 static struct null_stream *queue_of(struct backend *b, struct backend_stream *s)
 {
@@ -76,12 +72,18 @@ static int null_open(const struct backend_env *env, struct backend **ret, char *
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
 	b->env = *env;
+	b->peers = -1;
 	b->next_global = env->device_window + env->device_window_bytes - BACKEND_PRIVATE_WINDOW_BYTES;
 	LIST_INIT(&b->busy);
 	null_stream_init(&b->legacy);
 	null_device_limits(b->limits);
 	*ret = b;
 	return CUDA_SUCCESS;
+}
+
+static void null_attach(struct backend *b, const struct backend_tenant *t)
+{
+	b->peers = t->peers;
 }
 
 static void null_close(struct backend *b)
@@ -160,6 +162,89 @@ static int null_mem_unmap(struct backend *b, uint64_t address, uint64_t size)
 	return CUDA_SUCCESS;
 }
 
+// A range that is parked is a number less.
+static int null_mem_park(struct backend *b, uint64_t address, uint64_t size, void *store)
+{
+	(void)address;
+	(void)store;
+	b->mapped -= size;
+	return CUDA_SUCCESS;
+}
+
+static int null_mem_unpark(struct backend *b, uint64_t address, uint64_t size, void *store)
+{
+	(void)address;
+	(void)store;
+	if (size > NULL_DEVICE_MEMORY - b->mapped)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	b->mapped += size;
+	return CUDA_SUCCESS;
+}
+
+static int null_physical_park(struct backend *b, struct backend_physical *p, uint64_t size, void *store)
+{
+	p->parked = true;
+	return null_mem_park(b, 0, size, store);
+}
+
+static int null_physical_unpark(struct backend *b, struct backend_physical *p, uint64_t size, void *store)
+{
+	int result = null_mem_unpark(b, 0, size, store);
+
+	p->parked = result != CUDA_SUCCESS;
+	return result;
+}
+
+static int null_physical_create(struct backend *b, uint64_t size, uint32_t handle_types,
+				struct backend_physical **ret)
+{
+	struct backend_physical *p;
+
+	(void)handle_types;
+	if (size > NULL_DEVICE_MEMORY - b->mapped)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	p = malloc(sizeof(*p));
+	if (!p)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*p = (struct backend_physical){ .size = size };
+	b->mapped += size;
+	*ret = p;
+	return CUDA_SUCCESS;
+}
+
+static int null_physical_free(struct backend *b, struct backend_physical *p)
+{
+	if (!p->imported && !p->parked)
+		b->mapped -= p->size;
+	free(p);
+	return CUDA_SUCCESS;
+}
+
+static int null_physical_map(struct backend *b, uint64_t address, uint64_t size, struct backend_physical *p,
+			     uint64_t offset)
+{
+	(void)b;
+	(void)address;
+	return size <= p->size && offset <= p->size - size ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+static int null_physical_unmap(struct backend *b, uint64_t address, uint64_t size)
+{
+	(void)b;
+	(void)address;
+	(void)size;
+	return CUDA_SUCCESS;
+}
+
+static int null_physical_access(struct backend *b, uint64_t address, uint64_t size, enum vm_access access)
+{
+	(void)b;
+	(void)address;
+	(void)size;
+	(void)access;
+	return CUDA_SUCCESS;
+}
+
 static int null_host_register(struct backend *b, uint64_t address, uint64_t size)
 {
 	(void)b;
@@ -196,19 +281,39 @@ static void null_stream_destroy(struct backend *b, struct backend_stream *s)
 	null_stream_put(&s->queue);
 }
 
+static int null_stream_set(struct backend *b, struct backend_stream *s, uint32_t attribute,
+			   const uint64_t value[8])
+{
+	(void)b;
+	(void)s;
+	(void)attribute;
+	(void)value;
+	return CUDA_SUCCESS;
+}
+
 static int null_stream_wait_event(struct backend *b, struct backend_stream *s, struct backend_event *e,
 				  uint32_t flags)
 {
 	(void)flags;
+	if (e->event.word) // one that another process records is no matter of these queues
+		return CUDA_ERROR_NOT_SUPPORTED;
 	return null_queue_wait_event(&b->busy, queue_of(b, s), &e->event);
+}
+
+static int null_stream_query(struct backend *b, struct backend_stream *s)
+{
+	return STAILQ_EMPTY(&queue_of(b, s)->steps) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
 static int null_event_create(struct backend *b, uint32_t flags, struct backend_event **ret)
 {
-	(void)b;
 	*ret = calloc(1, sizeof(**ret));
 	if (!*ret)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	if ((flags & CU_EVENT_INTERPROCESS) && event_word_new(b->peers, &(*ret)->event.word)) {
+		free(*ret);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
 	(*ret)->event.references = 1;
 	(*ret)->event.timed = !(flags & CU_EVENT_DISABLE_TIMING);
 	return CUDA_SUCCESS;
@@ -230,7 +335,7 @@ static int null_event_record(struct backend *b, struct backend_event *e, struct 
 static int null_event_query(struct backend *b, struct backend_event *e)
 {
 	(void)b;
-	return e->event.complete == e->event.records ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+	return null_event_done(&e->event) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
 static int null_event_elapsed(struct backend *b, struct backend_event *start, struct backend_event *end,
@@ -282,6 +387,15 @@ static int null_write(struct backend *b, uint64_t dst, bool dst_device, const vo
 	return CUDA_SUCCESS;
 }
 
+// Words in memory without memory: every wait is over.
+static int null_words(struct backend *b, const struct word_op *ops, uint32_t n, struct backend_stream *s)
+{
+	(void)ops;
+	(void)s;
+	b->copies += n;
+	return CUDA_SUCCESS;
+}
+
 static int null_set(struct backend *b, const struct backend_set *set, struct backend_stream *s)
 {
 	(void)s;
@@ -304,139 +418,7 @@ static int null_launch(struct backend *b, struct backend_function *f, const stru
 	return CUDA_SUCCESS;
 }
 
-// ---- modules ----
-
-static int null_module_load(struct backend *b, const void *image, size_t image_bytes, struct backend_jit *jit,
-			    struct backend_module **ret)
-{
-	(void)b;
-	(void)image;
-	(void)image_bytes;
-	(void)jit;
-	*ret = calloc(1, sizeof(**ret));
-	if (!*ret)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	LIST_INIT(&(*ret)->functions);
-	LIST_INIT(&(*ret)->globals);
-	return CUDA_SUCCESS;
-}
-
-static void null_module_unload(struct backend *b, struct backend_module *m)
-{
-	struct backend_function *f;
-	struct null_global *g;
-
-	(void)b;
-	while ((f = LIST_FIRST(&m->functions))) {
-		LIST_REMOVE(f, next);
-		free(f);
-	}
-	while ((g = LIST_FIRST(&m->globals))) {
-		LIST_REMOVE(g, next);
-		free(g);
-	}
-	free(m);
-}
-
-// Bytes of the parameter that a name ending in __pN has; 0: none.
-static uint32_t param_bytes_of(const char *name)
-{
-	const char *at = NULL;
-	unsigned long n;
-	char *end;
-
-	for (const char *p = name; (p = strstr(p, "__p")); p++)
-		at = p;
-	if (!at || at[3] < '1' || at[3] > '9')
-		return 0;
-	n = strtoul(at + 3, &end, 10);
-	return *end || n > VGPU_MAX_PARAM_BYTES ? 0 : (uint32_t)n;
-}
-
-static struct backend_function *function_of(struct backend_module *m, const char *name)
-{
-	size_t bytes = strlen(name) + 1;
-	struct backend_function *f;
-
-	LIST_FOREACH (f, &m->functions, next)
-		if (strcmp(f->name, name) == 0)
-			return f;
-	f = calloc(1, sizeof(*f) + bytes);
-	if (!f)
-		return NULL;
-	memcpy(f->name, name, bytes);
-	f->param[0][1] = param_bytes_of(name);
-	f->n_params = f->param[0][1] ? 1 : 0;
-	f->dynamic_shared = 49152;
-	LIST_INSERT_HEAD(&m->functions, f, next);
-	return f;
-}
-
-static int null_function_get(struct backend *b, struct backend_module *m, const char *name,
-			     struct backend_function **ret, struct backend_function_info *ret_info)
-{
-	struct backend_function *f = function_of(m, name);
-
-	(void)b;
-	if (!f)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	*ret_info = (struct backend_function_info){
-		.n_params = f->n_params,
-		.param_bytes = f->param[0][1],
-		.params = f->param,
-		.attribute_valid = 0xffff,
-	};
-	null_function_attributes(ret_info->attributes);
-	ret_info->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES] = f->dynamic_shared;
-	*ret = f;
-	return CUDA_SUCCESS;
-}
-
-// Images are not read, so nothing is known to be in them.
-static int null_module_names(struct backend *b, struct backend_module *m, const char *const **ret_names,
-			     uint32_t *ret_count)
-{
-	(void)b;
-	(void)m;
-	*ret_names = NULL;
-	*ret_count = 0;
-	return CUDA_SUCCESS;
-}
-
-static int null_function_set(struct backend *b, struct backend_function *f, uint32_t attribute, int32_t value)
-{
-	(void)b;
-	if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES)
-		return CUDA_SUCCESS;
-	if (value < 0 || value > NULL_SHARED_OPTIN)
-		return CUDA_ERROR_INVALID_VALUE;
-	f->dynamic_shared = value;
-	return CUDA_SUCCESS;
-}
-
-static int null_global_get(struct backend *b, struct backend_module *m, const char *name,
-			   uint64_t *ret_address, uint64_t *ret_size)
-{
-	const uint64_t end = b->env.device_window + b->env.device_window_bytes;
-	size_t bytes = strlen(name) + 1;
-	struct null_global *g;
-
-	LIST_FOREACH (g, &m->globals, next)
-		if (strcmp(g->name, name) == 0)
-			break;
-	if (!g) {
-		g = b->next_global < end ? calloc(1, sizeof(*g) + bytes) : NULL;
-		if (!g)
-			return CUDA_ERROR_OUT_OF_MEMORY;
-		memcpy(g->name, name, bytes);
-		g->address = b->next_global;
-		b->next_global += NULL_GLOBAL_BYTES; // never used again: 262144 variables, then none
-		LIST_INSERT_HEAD(&m->globals, g, next);
-	}
-	*ret_address = g->address;
-	*ret_size = NULL_GLOBAL_BYTES;
-	return CUDA_SUCCESS;
-}
+// ---- what the device is asked ----
 
 static int null_occupancy(struct backend *b, struct backend_function *f, uint32_t block_threads,
 			  uint64_t dynamic_shared, uint32_t flags, int32_t *ret_blocks)
@@ -486,33 +468,62 @@ static const struct backend_ops null_ops = {
 	.size = sizeof(struct backend_ops),
 	.version = BACKEND_VERSION,
 	.name = "null",
-	.capabilities = 0,
+	.capabilities = BACKEND_CAP_GRAPHS,
 	.open = null_open,
 	.close = null_close,
 	.device_info = null_device_info_op,
 	.mem_granularity = null_mem_granularity,
 	.mem_available = null_mem_available,
+	.attach = null_attach,
 	.activate = null_activate,
 	.deactivate = null_deactivate,
 	.limit_set = null_limit_set,
 	.mem_map = null_mem_map,
 	.mem_unmap = null_mem_unmap,
+	.mem_export = null_mem_export,
+	.mem_park = null_mem_park,
+	.mem_unpark = null_mem_unpark,
+	.physical_park = null_physical_park,
+	.physical_unpark = null_physical_unpark,
+	.physical_create = null_physical_create,
+	.physical_free = null_physical_free,
+	.physical_map = null_physical_map,
+	.physical_unmap = null_physical_unmap,
+	.physical_access = null_physical_access,
+	.physical_export = null_physical_export,
+	.physical_import = null_physical_import,
 	.host_register = null_host_register,
 	.host_unregister = null_host_unregister,
 	.stream_create = null_stream_create,
 	.stream_destroy = null_stream_destroy,
+	.stream_set = null_stream_set,
 	.stream_wait_event = null_stream_wait_event,
+	.stream_query = null_stream_query,
 	.event_create = null_event_create,
 	.event_destroy = null_event_destroy,
 	.event_record = null_event_record,
 	.event_query = null_event_query,
 	.event_elapsed = null_event_elapsed,
+	.event_export = null_event_export,
+	.event_import = null_event_import,
+	.event_follow = null_event_follow,
 	.stream_write = null_stream_write,
 	.stream_wait = null_stream_wait,
+	.words = null_words,
 	.copy = null_copy,
 	.write = null_write,
 	.set = null_set,
+	.array_size = null_array_size,
+	.array_create = null_array_create,
+	.array_destroy = null_array_destroy,
+	.array_part = null_array_part,
+	.texture_create = null_texture_create,
+	.texture_destroy = null_object_destroy,
+	.surface_create = null_surface_create,
+	.surface_destroy = null_object_destroy,
+	.texture_linear_max = null_texture_linear_max,
 	.module_load = null_module_load,
+	.module_link = null_module_link,
 	.module_unload = null_module_unload,
 	.function_get = null_function_get,
 	.module_names = null_module_names,
@@ -524,6 +535,7 @@ static const struct backend_ops null_ops = {
 	.tensor_map = null_tensor_map,
 	.error = null_error,
 	.synchronize = null_synchronize,
+	NULL_GRAPH_OPS,
 };
 
 const struct backend_ops *vgpu_backend(void);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "executor/backends/event_word.h"
 #include "protocol/cuda/cuda_abi.h"
 
 enum step_kind { STEP_WRITE, STEP_WAIT, STEP_RECORD, STEP_WAIT_EVENT };
@@ -33,8 +34,17 @@ void null_stream_put(struct null_stream *s)
 
 void null_event_put(struct null_event *e)
 {
-	if (--e->references == 0)
-		free(e);
+	if (--e->references)
+		return;
+	event_word_unref(e->word);
+	free(e);
+}
+
+bool null_event_done(const struct null_event *e)
+{
+	if (e->word)
+		return event_word_done(e->word, e->follows ? e->follows : event_word_last(e->word));
+	return e->complete == e->records;
 }
 
 // False: it has to wait.
@@ -45,6 +55,8 @@ static bool run(const struct null_step *step)
 	case STEP_WAIT: return atomic_load_explicit(step->where, memory_order_acquire) >= step->value;
 	case STEP_RECORD:
 		step->event->recorded_ns = clock_now_ns();
+		if (step->event->word)
+			event_word_complete(step->event->word, step->value);
 		if (step->event->complete < step->value)
 			step->event->complete = step->value;
 		return true;
@@ -84,7 +96,10 @@ int null_queue_wait(struct null_streams *busy, struct null_stream *s, _Atomic ui
 
 int null_queue_record(struct null_streams *busy, struct null_stream *s, struct null_event *e)
 {
-	return submit(busy, s, (struct null_step){ .kind = STEP_RECORD, .event = e, .value = ++e->records });
+	return submit(busy, s,
+		      (struct null_step){ .kind = STEP_RECORD,
+					  .event = e,
+					  .value = e->word ? event_word_record(e->word) : ++e->records });
 }
 
 int null_queue_wait_event(struct null_streams *busy, struct null_stream *s, struct null_event *e)

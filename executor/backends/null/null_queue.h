@@ -10,11 +10,15 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct event_word;
+
 struct null_event {
 	uint64_t recorded_ns;	    // of the last record that is complete; 0: never
 	uint64_t records, complete; // counts
 	unsigned references;	    // the handle and each queued step
 	bool timed;
+	struct event_word *word; // of an event that other executors have too: the counts are there
+	uint64_t follows;	 // > 0: stands for that record only
 };
 
 struct null_step;
@@ -31,6 +35,8 @@ void null_stream_init(struct null_stream *s);
 // The stream is not used any more; what is queued still runs. s is from malloc.
 void null_stream_put(struct null_stream *s);
 void null_event_put(struct null_event *e);
+
+bool null_event_done(const struct null_event *e); // its last record is complete
 
 // Each does its thing at once if the queue is empty and it may, else behind the others. 0 or
 // CUDA_ERROR_OUT_OF_MEMORY.

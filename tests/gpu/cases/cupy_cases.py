@@ -7,7 +7,7 @@ try:
 except ImportError as missing:
     print(missing)
     sys.exit(77)
-from report import case
+from report import cases
 
 KERNEL = 'extern "C" __global__ void square(int *x) { x[threadIdx.x] *= x[threadIdx.x]; }'
 
@@ -51,5 +51,4 @@ def stream_ordered():
     return with_allocator(cupy.cuda.MemoryAsyncPool().malloc)
 
 
-for function in (blas, fft, raw_kernel, sorting, random, managed, stream_ordered):
-    case(function)
+cases(blas, fft, raw_kernel, sorting, random, managed, stream_ordered)

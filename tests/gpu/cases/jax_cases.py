@@ -8,7 +8,7 @@ try:
 except ImportError as missing:
     print(missing)
     sys.exit(77)
-from report import case
+from report import cases
 
 KEY = jax.random.PRNGKey(0)
 
@@ -54,5 +54,4 @@ def convolution():
         a, b, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).sum())(x, w))
 
 
-for function in (devices, product, training, fft, sorting, scan, cholesky, convolution):
-    case(function)
+cases(devices, product, training, fft, sorting, scan, cholesky, convolution)

@@ -10,7 +10,7 @@ try:
 except ImportError as missing:
     print(missing)
     sys.exit(77)
-from report import case
+from report import cases
 
 torch.manual_seed(0)
 CONFIG = LlamaConfig(hidden_size=1024, intermediate_size=2816, num_hidden_layers=16, num_attention_heads=16,
@@ -59,5 +59,4 @@ def in_a_graph():
     return {"tokens": tokens, "us": (time.perf_counter() - start) / TOKENS * 1e6}
 
 
-case(eager)
-case(in_a_graph)
+cases(eager, in_a_graph)

@@ -9,22 +9,10 @@ try:
 except ImportError as missing:
     print(missing)
     sys.exit(77)
-from report import case
+from report import cases
+from timing import sync_time
 
 D = "cuda"
-
-
-def sync_time(function, times):
-    """Microseconds of one call, enqueued one after the other."""
-    import time
-    for _ in range(10):
-        function()
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(times):
-        function()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - start) / times * 1e6
 
 
 def device():
@@ -235,7 +223,18 @@ def gpt2_step():
     return {"losses": losses, "us": sync_time(step, 20)}
 
 
-for function in (device, products, product_tf32, product_fp8, linear_algebra, fft, sparse, random, sorting,
-                 convolution_training, autocast_training, attention, graph, compiled, pinned_and_events, loader,
-                 out_of_memory, nccl, eager_us, item_us, gpt2_step):
-    case(function)
+@torch.no_grad()
+def decoded_tokens():
+    """Greedy, a few tokens of a model with random weights, each from all that came before it."""
+    torch.manual_seed(0)
+    embed, head = torch.nn.Embedding(1000, 256), torch.nn.Linear(256, 1000, bias=False)
+    model = torch.nn.Sequential(embed, Block(256, 4), Block(256, 4), torch.nn.LayerNorm(256), head).to(D)
+    tokens = torch.arange(1, 9, device=D)[None]
+    for _ in range(8):
+        tokens = torch.cat([tokens, model(tokens)[:, -1:].argmax(-1)], 1)
+    return tokens[0].tolist()
+
+
+cases(device, products, product_tf32, product_fp8, linear_algebra, fft, sparse, random, sorting,
+      convolution_training, autocast_training, attention, graph, compiled, pinned_and_events, loader,
+      out_of_memory, nccl, eager_us, item_us, gpt2_step, decoded_tokens)

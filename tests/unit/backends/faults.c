@@ -50,6 +50,31 @@ static int case_unmapped(void)
 	return run_store(VGPU_DEVICE_WINDOW_BASE + VGPU_GIB(512), CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
+// Shows memory with that access and lets a kernel store there.
+static int run_shown(enum vm_access access)
+{
+	uint64_t address = VGPU_DEVICE_WINDOW_BASE + VGPU_GIB(8), size = VGPU_MIB(2);
+	struct backend_physical *p;
+
+	if (!ops->mem_granularity(backend))
+		return 0; // the driver below has no such calls
+	CHECK(!ops->physical_create(backend, size, 0, &p));
+	CHECK(!ops->physical_map(backend, address, size, p, 0));
+	if (access != VM_ACCESS_NONE)
+		CHECK(!ops->physical_access(backend, address, size, access));
+	return run_store(address, CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+static int case_no_access(void)
+{
+	return run_shown(VM_ACCESS_NONE);
+}
+
+static int case_read_only(void)
+{
+	return run_shown(VM_ACCESS_READ);
+}
+
 static int case_null(void)
 {
 	return run_store(0, CUDA_ERROR_ILLEGAL_ADDRESS);
@@ -88,6 +113,46 @@ static int case_endless(void)
 	CHECK(!harness_launch(f, 4, 64, &device, 8, NULL));
 	nanosleep(&shortly, NULL);
 	CHECK(!ops->error(backend));
+	begin = clock_now_ns();
+	ops->close(backend);
+	CHECK(clock_now_ns() - begin < 3 * NSEC_PER_SEC);
+	return 0;
+}
+
+// The same with a graph's loop whose condition always holds.
+static int case_endless_graph(void)
+{
+	struct backend_conditions *conditions;
+	struct backend_graph *graph = NULL;
+	struct backend_branch loop = { .type = CU_GRAPH_COND_TYPE_WHILE, .n_bodies = 1 };
+	struct timespec shortly = { .tv_nsec = 100000000 };
+	struct backend_copy copy = { .dst = device,
+				     .src = device + 4096,
+				     .width = 64,
+				     .height = 1,
+				     .depth = 1,
+				     .dst_device = true,
+				     .src_device = true };
+	struct backend_stream *into;
+	uint64_t begin, name;
+
+	CHECK(!ops->conditions_create(backend, &conditions));
+	CHECK(!ops->condition_add(backend, conditions, 1, true, &name));
+	loop.conditions = conditions;
+	CHECK(!ops->graph_begin(backend, conditions, 2, &into));
+	CHECK(!ops->graph_place(backend, NULL, 0));
+	CHECK(!ops->branch_enter(backend, &loop));
+	CHECK(!ops->branch_body(backend, &into));
+	CHECK(!ops->graph_place(backend, NULL, 0));
+	CHECK(!ops->copy(backend, &copy, into));
+	CHECK(!ops->graph_placed(backend));
+	CHECK(!ops->branch_leave(backend));
+	CHECK(!ops->graph_end(backend, &graph, 0));
+	CHECK(!ops->graph_launch(backend, graph, NULL));
+	CHECK(!ops->graph_launch(backend, graph, NULL));
+	nanosleep(&shortly, NULL);
+	CHECK(!ops->error(backend));
+	CHECK(ops->stream_query(backend, NULL) == CUDA_ERROR_NOT_READY);
 	begin = clock_now_ns();
 	ops->close(backend);
 	CHECK(clock_now_ns() - begin < 3 * NSEC_PER_SEC);
@@ -135,14 +200,15 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } cases[] = {
-	{ "unmapped", case_unmapped }, { "null", case_null },	    { "misaligned", case_misaligned },
-	{ "trap", case_trap },	       { "endless", case_endless }, { "wait", case_wait },
-	{ "again", case_again },
+	{ "unmapped", case_unmapped },	   { "null", case_null },
+	{ "misaligned", case_misaligned }, { "trap", case_trap },
+	{ "endless", case_endless },	   { "wait", case_wait },
+	{ "again", case_again },	   { "no_access", case_no_access },
+	{ "read_only", case_read_only },   { "endless_graph", case_endless_graph },
 };
 
-const char *const fault_names[] = {
-	"unmapped", "null", "misaligned", "trap", "endless", "wait", "again", NULL
-};
+const char *const fault_names[] = { "unmapped", "null",	     "misaligned", "trap",	    "endless", "wait",
+				    "again",	"no_access", "read_only",  "endless_graph", NULL };
 
 int fault_case(const char *name)
 {

@@ -115,6 +115,7 @@ int harness_open(const char *path)
 		.print = take_print,
 		.log = take_log,
 	};
+	struct backend_tenant tenant = { .host_window_bytes = HARNESS_HOST_BYTES, .peers = -1 };
 	struct reply_context_activate active;
 	char error[256] = "";
 	int result;
@@ -122,16 +123,19 @@ int harness_open(const char *path)
 	ops = load(path);
 	if (!ops || !make_windows())
 		return 1;
-	env.host_window = host;
-	env.host_window_bytes = HARNESS_HOST_BYTES;
+	tenant.host_window = host;
 	result = ops->open(&env, &backend, error, sizeof(error));
 	if (result) {
 		printf("open: %s (%d)\n", error, result);
 		return result == CUDA_ERROR_NO_DEVICE ? HARNESS_SKIP : 1;
 	}
 	result = ops->device_info(backend, &device_info);
-	if (!result)
+	if (!result && ops->prepare)
+		result = ops->prepare(backend);
+	if (!result) {
+		ops->attach(backend, &tenant);
 		result = ops->activate(backend, 0, &active);
+	}
 	if (!result)
 		result = ops->host_register(backend, (uintptr_t)host, HARNESS_HOST_BYTES);
 	if (!result)

@@ -113,13 +113,45 @@ static void what_cannot_run_is_explained(void **state)
 	assert_int_equal(find(&image), CUDA_ERROR_NO_BINARY_FOR_GPU);
 	assert_non_null(strstr(error, "sm_90"));
 	entry(1, 75, 0x8011, "\x28\xb5\x2f\xfd", 4, 100);
+#ifdef VGPU_HAVE_ZSTD
+	assert_int_equal(find(&image), CUDA_ERROR_INVALID_IMAGE); // the beginning of a frame only
+	assert_non_null(strstr(error, "does not unpack"));
+#else
 	assert_int_equal(find(&image), CUDA_ERROR_NO_BINARY_FOR_GPU);
 	assert_non_null(strstr(error, "zstd"));
+#endif
 	assert_int_equal(cpu_image_ptx("\177ELF", 4, 80, &image, error, sizeof(error)),
 			 CUDA_ERROR_NO_BINARY_FOR_GPU);
 	assert_non_null(strstr(error, "cubin"));
 	assert_int_equal(cpu_image_ptx("\xb1\x43\x62\x46", 4, 80, &image, error, sizeof(error)),
 			 CUDA_ERROR_INVALID_IMAGE);
+}
+
+static void closest_code_is_taken(void **state)
+{
+	struct cpu_piece piece;
+
+	(void)state;
+	begin();
+	assert_false(cpu_image_code(fat, fat_bytes, 80, &piece));
+	entry(1, 80, 0x11, "eighty", 7, 0);
+	assert_false(cpu_image_code(fat, fat_bytes, 80, &piece));
+	entry(2, 120, 0x11, "above", 6, 0);
+	entry(2, 90, 0x8011, "closer", 7, 100);
+	assert_true(cpu_image_code(fat, fat_bytes, 80, &piece));
+	assert_int_equal(piece.sm, 90);
+	assert_true(cpu_piece_is_packed(&piece));
+	entry(2, 60, 0x11, "below", 6, 0);
+	entry(2, 75, 0x11, "best", 5, 0);
+	entry(2, 70, 0x11, "worse", 6, 0);
+	assert_true(cpu_image_code(fat, fat_bytes, 80, &piece));
+	assert_int_equal(piece.sm, 75);
+	assert_false(cpu_piece_is_packed(&piece));
+	assert_string_equal((const char *)piece.payload, "best");
+	put(8, fat_bytes, 8); // longer than the image
+	assert_false(cpu_image_code(fat, fat_bytes, 80, &piece));
+	assert_true(cpu_image_code("\177ELF", 4, 80, &piece));
+	assert_false(cpu_image_code(".version", 8, 80, &piece));
 }
 
 static void lz4_is_unpacked(void **state)
@@ -191,41 +223,72 @@ static void lengths_are_not_believed(void **state)
 	assert_int_equal(find(&image), CUDA_ERROR_INVALID_IMAGE);
 }
 
+static int add(struct cpu_ranges *r, uint64_t address, uint64_t size)
+{
+	return cpu_ranges_add(r, address, size, VM_ACCESS_READ_WRITE);
+}
+
+static bool covered(const struct cpu_ranges *r, uint64_t address, uint64_t size)
+{
+	return cpu_ranges_cover(r, address, size, VM_ACCESS_READ_WRITE);
+}
+
+static void ranges_say_what_is_allowed(void **state)
+{
+	struct cpu_ranges r = { 0 };
+
+	(void)state;
+	assert_int_equal(cpu_ranges_add(&r, 0x1000, 0x1000, VM_ACCESS_NONE), 0);
+	assert_int_equal(cpu_ranges_add(&r, 0x2000, 0x1000, VM_ACCESS_READ), 0);
+	assert_int_equal(cpu_ranges_add(&r, 0x3000, 0x1000, VM_ACCESS_READ_WRITE), 0);
+	assert_false(cpu_ranges_cover(&r, 0x1fff, 2, VM_ACCESS_READ));
+	assert_true(cpu_ranges_cover(&r, 0x2fff, 2, VM_ACCESS_READ));
+	assert_false(cpu_ranges_cover(&r, 0x2fff, 2, VM_ACCESS_READ_WRITE));
+	assert_false(cpu_ranges_allow(&r, 0x1000, 0x1800, VM_ACCESS_READ_WRITE));
+	assert_false(cpu_ranges_allow(&r, 0x1800, 0x0800, VM_ACCESS_READ_WRITE));
+	assert_false(cpu_ranges_allow(&r, 0x1000, UINT64_MAX, VM_ACCESS_READ_WRITE));
+	assert_false(cpu_ranges_allow(&r, 0x1000, 0x4000, VM_ACCESS_READ_WRITE));
+	assert_false(cpu_ranges_cover(&r, 0x1000, 1, VM_ACCESS_READ)); // none of these did anything
+	assert_true(cpu_ranges_allow(&r, 0x1000, 0x2000, VM_ACCESS_READ_WRITE));
+	assert_true(cpu_ranges_cover(&r, 0x1000, 0x3000, VM_ACCESS_READ_WRITE));
+	cpu_ranges_done(&r);
+}
+
 static void ranges_know_their_neighbours(void **state)
 {
 	struct cpu_ranges r = { 0 };
 	uint64_t value = 0;
 
 	(void)state;
-	assert_int_equal(cpu_ranges_add(&r, 0x3000, 0x1000), 0);
-	assert_int_equal(cpu_ranges_add(&r, 0x1000, 0x1000), 0);
-	assert_int_equal(cpu_ranges_add(&r, 0x1fff, 1), -EEXIST);
-	assert_int_equal(cpu_ranges_add(&r, 0x0fff, 2), -EEXIST);
-	assert_int_equal(cpu_ranges_add(&r, 0, 0x10000), -EEXIST);
-	assert_int_equal(cpu_ranges_add(&r, UINT64_MAX, 2), -EEXIST);
-	assert_false(cpu_ranges_cover(&r, 0x1000, 0x3000));
-	assert_int_equal(cpu_ranges_add(&r, 0x2000, 0x1000), 0);
-	assert_true(cpu_ranges_cover(&r, 0x1000, 0x3000));
-	assert_true(cpu_ranges_cover(&r, 0x1fff, 2));
-	assert_false(cpu_ranges_cover(&r, 0x0fff, 2));
-	assert_false(cpu_ranges_cover(&r, 0x3fff, 2));
-	assert_false(cpu_ranges_cover(&r, 0x3fff, UINT64_MAX));
+	assert_int_equal(add(&r, 0x3000, 0x1000), 0);
+	assert_int_equal(add(&r, 0x1000, 0x1000), 0);
+	assert_int_equal(add(&r, 0x1fff, 1), -EEXIST);
+	assert_int_equal(add(&r, 0x0fff, 2), -EEXIST);
+	assert_int_equal(add(&r, 0, 0x10000), -EEXIST);
+	assert_int_equal(add(&r, UINT64_MAX, 2), -EEXIST);
+	assert_false(covered(&r, 0x1000, 0x3000));
+	assert_int_equal(add(&r, 0x2000, 0x1000), 0);
+	assert_true(covered(&r, 0x1000, 0x3000));
+	assert_true(covered(&r, 0x1fff, 2));
+	assert_false(covered(&r, 0x0fff, 2));
+	assert_false(covered(&r, 0x3fff, 2));
+	assert_false(covered(&r, 0x3fff, UINT64_MAX));
 	assert_true(cpu_ranges_has(&r, 0x2000, 0x1000));
 	assert_false(cpu_ranges_has(&r, 0x2000, 0x800));
 	assert_false(cpu_ranges_has(&r, 0x2800, 0x800));
 	assert_int_equal(cpu_ranges_remove(&r, 0x2800, &value), -ENOENT);
 	assert_int_equal(cpu_ranges_remove(&r, 0x2000, &value), 0);
 	assert_int_equal(value, 0x1000);
-	assert_false(cpu_ranges_cover(&r, 0x1fff, 2));
+	assert_false(covered(&r, 0x1fff, 2));
 	assert_true(cpu_ranges_gap(&r, 0x1000, 0x8000, 0x1000, 0x1000, &value));
 	assert_int_equal(value, 0x2000);
 	assert_true(cpu_ranges_gap(&r, 0x1000, 0x8000, 0x1001, 0x1000, &value));
 	assert_int_equal(value, 0x4000);
 	assert_false(cpu_ranges_gap(&r, 0x1000, 0x8000, 0x4001, 0x1000, &value));
 	for (uint64_t i = 0; i < 100; i++)
-		assert_int_equal(cpu_ranges_add(&r, 0x100000 - i * 16, 8), 0);
-	assert_true(cpu_ranges_cover(&r, 0x100000 - 99 * 16 + 7, 1));
-	assert_false(cpu_ranges_cover(&r, 0x100000 - 99 * 16 + 8, 1));
+		assert_int_equal(add(&r, 0x100000 - i * 16, 8), 0);
+	assert_true(covered(&r, 0x100000 - 99 * 16 + 7, 1));
+	assert_false(covered(&r, 0x100000 - 99 * 16 + 8, 1));
 	cpu_ranges_done(&r);
 }
 
@@ -235,9 +298,11 @@ int main(void)
 		cmocka_unit_test(text_is_taken_as_it_is),
 		cmocka_unit_test(highest_target_that_fits_is_taken),
 		cmocka_unit_test(what_cannot_run_is_explained),
+		cmocka_unit_test(closest_code_is_taken),
 		cmocka_unit_test(lz4_is_unpacked),
 		cmocka_unit_test(lengths_are_not_believed),
 		cmocka_unit_test(ranges_know_their_neighbours),
+		cmocka_unit_test(ranges_say_what_is_allowed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,25 +97,34 @@ static bool consume(struct fake_host *h)
 	return any;
 }
 
+void fake_host_make_memory(struct fake_host *h, int *ret_channel, int *ret_window)
+{
+	struct channel_header *header;
+	uint8_t *memory;
+
+	*ret_channel = memfd_create("channel", MFD_CLOEXEC);
+	*ret_window = memfd_create("window", MFD_CLOEXEC);
+	assert(ftruncate(*ret_channel, (off_t)h->geometry.channel_bytes) == 0);
+	assert(ftruncate(*ret_window, (off_t)h->geometry.host_window_bytes) == 0);
+	memory = mmap(NULL, h->geometry.channel_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *ret_channel, 0);
+	assert(memory != MAP_FAILED);
+	header = (struct channel_header *)memory;
+	header->magic = CHANNEL_MAGIC;
+	header->version = CHANNEL_VERSION;
+	h->channel = memory;
+}
+
 static void make_channel(struct fake_host *h, int link, uint32_t cookie)
 {
 	struct link_channel_ok ok = { .header = { LINK_MAGIC, LINK_CHANNEL_OK, 3, sizeof(ok), cookie },
 				      .channel_id = 1,
 				      .geometry = h->geometry };
-	int channel = memfd_create("channel", MFD_CLOEXEC), window = memfd_create("window", MFD_CLOEXEC);
-	int fds[3] = { channel, window, h->doorbell };
-	struct channel_header *header;
+	int fds[3] = { -1, -1, h->doorbell };
 
-	assert(ftruncate(channel, (off_t)h->geometry.channel_bytes) == 0);
-	assert(ftruncate(window, (off_t)h->geometry.host_window_bytes) == 0);
-	h->channel = mmap(NULL, h->geometry.channel_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, channel, 0);
-	assert(h->channel != MAP_FAILED);
-	header = header_of(h);
-	header->magic = CHANNEL_MAGIC;
-	header->version = CHANNEL_VERSION;
+	fake_host_make_memory(h, &fds[0], &fds[1]);
 	seqpacket_send(link, &ok, sizeof(ok), fds, 3, 0);
-	close(channel);
-	close(window);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 static void serve_link(struct fake_host *h, int link)

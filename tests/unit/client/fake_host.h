@@ -27,6 +27,8 @@ struct fake_host {
 
 // Starts it; h->path is where clients connect. Ring of ring_bytes (0: the default).
 void fake_host_start(struct fake_host *h, uint32_t ring_bytes);
+// Makes the channel's memory, as the geometry says, and serves it from now on. The fds are the caller's.
+void fake_host_make_memory(struct fake_host *h, int *ret_channel, int *ret_window);
 // Ends the thread and closes what the client left.
 void fake_host_stop(struct fake_host *h);
 // Closes the client's link, as a dying mediator does.

@@ -323,6 +323,20 @@ static void a_watchdog_loss_is_a_launch_timeout(void **state)
 	fake_host_send_lost(&f->host, LINK_E_WATCHDOG);
 	assert_int_equal(ping(f->client, 2, &got), CUDA_ERROR_LAUNCH_TIMEOUT);
 	assert_int_equal(vgpu_client_lost(f->client), CUDA_ERROR_LAUNCH_TIMEOUT);
+	assert_int_equal(vgpu_client_sticky(f->client), CUDA_ERROR_LAUNCH_TIMEOUT);
+}
+
+static void a_program_that_only_polls_learns_of_a_loss(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t value = 1;
+
+	atomic_store(&f->host.hold, true);
+	assert_int_equal(vgpu_client_push(f->client, OPCODE_PING, &value, 8, NULL, 0), 0);
+	fake_host_send_lost(&f->host, LINK_E_QUARANTINED);
+	assert_false(vgpu_client_caught_up(f->client, 0));
+	assert_int_equal(vgpu_client_look(f->client), CUDA_ERROR_DEVICE_UNAVAILABLE);
+	assert_int_equal(vgpu_client_lost(f->client), CUDA_ERROR_DEVICE_UNAVAILABLE);
 }
 
 static void a_refused_channel_says_why(void **state)
@@ -358,6 +372,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_child_does_not_share_adopted_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_hang_up_ends_waits_and_calls, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_watchdog_loss_is_a_launch_timeout, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_program_that_only_polls_learns_of_a_loss, setup, teardown),
 		cmocka_unit_test(a_refused_channel_says_why),
 	};
 

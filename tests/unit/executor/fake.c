@@ -27,7 +27,8 @@ static struct item items[QUEUE];
 static unsigned first, n_items;
 static struct {
 	struct backend_event *event;
-	uint64_t recorded, done; // counts
+	uint64_t recorded, done;	// counts
+	struct backend_event *followed; // this one stands for its record number `recorded`
 } events[EVENTS];
 
 static unsigned event_index(struct backend_event *e)
@@ -123,16 +124,42 @@ static int fake_stream_wait_event(struct backend *b, struct backend_stream *s, s
 	    .kind = ITEM_WAIT_EVENT, .stream = s, .event = e, .value = events[event_index(e)].recorded });
 }
 
+static int fake_stream_query(struct backend *b, struct backend_stream *s)
+{
+	(void)b;
+	for (unsigned i = first; i < n_items; i++)
+		if (!items[i].done && items[i].stream == s)
+			return CUDA_ERROR_NOT_READY;
+	return CUDA_SUCCESS;
+}
+
 static int fake_event_query(struct backend *b, struct backend_event *e)
 {
 	unsigned i = event_index(e);
+	uint64_t done = events[i].followed ? events[event_index(events[i].followed)].done : events[i].done;
 
 	(void)b;
-	return events[i].done == events[i].recorded ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+	return done >= events[i].recorded ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
+
+static int fake_event_follow(struct backend *b, struct backend_event *e, struct backend_event **ret)
+{
+	int r = null_ops->event_follow(b, e, ret);
+
+	if (!r) {
+		unsigned own = event_index(*ret);
+
+		events[own].recorded = events[event_index(e)].recorded;
+		events[own].followed = e;
+		fake.follows++;
+	}
+	return r;
 }
 
 static void fake_event_destroy(struct backend *b, struct backend_event *e)
 {
+	if (events[event_index(e)].followed)
+		fake.follows--;
 	memset(&events[event_index(e)], 0, sizeof(events[0]));
 	null_ops->event_destroy(b, e);
 }
@@ -154,6 +181,24 @@ static int fake_copy(struct backend *b, const struct backend_copy *c, struct bac
 	(void)c;
 	fake.copies++;
 	return enqueue((struct item){ .kind = ITEM_WORK, .stream = s });
+}
+
+// A wait ends when fake.word has its value or more.
+static int fake_words(struct backend *b, const struct word_op *ops, uint32_t n, struct backend_stream *s)
+{
+	(void)b;
+	fake.words += n;
+	for (uint32_t i = 0; i < n; i++) {
+		struct item item = { .kind = ITEM_WORK, .stream = s };
+
+		if (word_is_wait(&ops[i])) {
+			item.kind = ITEM_WAIT;
+			item.where = &fake.word;
+			item.value = ops[i].value;
+		}
+		enqueue(item);
+	}
+	return CUDA_SUCCESS;
 }
 
 static int fake_occupancy_clusters(struct backend *b, struct backend_function *f,
@@ -186,6 +231,11 @@ static uint64_t fake_granularity(struct backend *b)
 	return fake.granularity;
 }
 
+static bool has_room(uint64_t size)
+{
+	return !fake.capacity || fake.mapped + fake.physical + size <= fake.capacity;
+}
+
 static int fake_map(struct backend *b, uint64_t address, uint64_t size)
 {
 	(void)b;
@@ -193,6 +243,8 @@ static int fake_map(struct backend *b, uint64_t address, uint64_t size)
 	fake.map_calls++;
 	if (fake.refuse_map)
 		return fake.refuse_map;
+	if (!has_room(size))
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	fake.mapped += size;
 	return CUDA_SUCCESS;
 }
@@ -203,6 +255,98 @@ static int fake_unmap(struct backend *b, uint64_t address, uint64_t size)
 	(void)address;
 	fake.mapped -= size;
 	return CUDA_SUCCESS;
+}
+
+static int fake_physical_create(struct backend *b, uint64_t size, uint32_t handle_types,
+				struct backend_physical **ret)
+{
+	int r =
+	    has_room(size) ? null_ops->physical_create(b, size, handle_types, ret) : CUDA_ERROR_OUT_OF_MEMORY;
+
+	if (!r)
+		fake.physical += size;
+	return r;
+}
+
+static int fake_physical_free(struct backend *b, struct backend_physical *p)
+{
+	uint64_t before, after, total;
+
+	null_ops->mem_available(b, &before, &total);
+	null_ops->physical_free(b, p);
+	null_ops->mem_available(b, &after, &total);
+	fake.physical -= after - before;
+	return CUDA_SUCCESS;
+}
+
+static int fake_physical_map(struct backend *b, uint64_t address, uint64_t size, struct backend_physical *p,
+			     uint64_t offset)
+{
+	int r = fake.refuse_map ? fake.refuse_map : null_ops->physical_map(b, address, size, p, offset);
+
+	if (!r)
+		fake.shown += size;
+	return r;
+}
+
+static int fake_physical_unmap(struct backend *b, uint64_t address, uint64_t size)
+{
+	fake.shown -= size;
+	return null_ops->physical_unmap(b, address, size);
+}
+
+static int fake_physical_access(struct backend *b, uint64_t address, uint64_t size, enum vm_access access)
+{
+	return fake.refuse_map ? fake.refuse_map : null_ops->physical_access(b, address, size, access);
+}
+
+// What memory holds is its own name: a mapping's address, or where the piece of memory is kept here.
+static int park(void *store, uint64_t name, uint64_t *from, uint64_t size)
+{
+	if (fake.refuse_park && !--fake.refuse_park)
+		return CUDA_ERROR_OPERATING_SYSTEM;
+	if (store)
+		memcpy(store, &name, sizeof(name));
+	*from -= size;
+	fake.parked += size;
+	return CUDA_SUCCESS;
+}
+
+static int unpark(const void *store, uint64_t name, uint64_t *to, uint64_t size)
+{
+	if (!has_room(size))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (memcmp(store, &name, sizeof(name)) != 0)
+		abort(); // somebody else's contents
+	*to += size;
+	fake.parked -= size;
+	return CUDA_SUCCESS;
+}
+
+static int fake_mem_park(struct backend *b, uint64_t address, uint64_t size, void *store)
+{
+	(void)b;
+	return park(store, address, &fake.mapped, size);
+}
+
+static int fake_mem_unpark(struct backend *b, uint64_t address, uint64_t size, void *store)
+{
+	(void)b;
+	return unpark(store, address, &fake.mapped, size);
+}
+
+static int fake_physical_park(struct backend *b, struct backend_physical *p, uint64_t size, void *store)
+{
+	int r = park(store, (uintptr_t)p, &fake.physical, size);
+
+	return r ? r : null_ops->physical_park(b, p, size, store);
+}
+
+static int fake_physical_unpark(struct backend *b, struct backend_physical *p, uint64_t size, void *store)
+{
+	int r = unpark(store, (uintptr_t)p, &fake.physical, size);
+
+	return r ? r : null_ops->physical_unpark(b, p, size, store);
 }
 
 static int fake_error(struct backend *b)
@@ -225,15 +369,27 @@ const struct backend_ops *fake_backend(void)
 	ops.stream_wait = fake_stream_wait;
 	ops.event_record = fake_event_record;
 	ops.stream_wait_event = fake_stream_wait_event;
+	ops.stream_query = fake_stream_query;
 	ops.event_query = fake_event_query;
 	ops.event_destroy = fake_event_destroy;
+	ops.event_follow = fake_event_follow;
 	ops.launch = fake_launch;
 	ops.copy = fake_copy;
+	ops.words = fake_words;
 	ops.occupancy_clusters = fake_occupancy_clusters;
 	ops.tensor_map = fake_tensor_map;
 	ops.mem_granularity = fake_granularity;
 	ops.mem_map = fake_map;
 	ops.mem_unmap = fake_unmap;
+	ops.physical_create = fake_physical_create;
+	ops.physical_free = fake_physical_free;
+	ops.physical_map = fake_physical_map;
+	ops.physical_unmap = fake_physical_unmap;
+	ops.physical_access = fake_physical_access;
+	ops.mem_park = fake_mem_park;
+	ops.mem_unpark = fake_mem_unpark;
+	ops.physical_park = fake_physical_park;
+	ops.physical_unpark = fake_physical_unpark;
 	ops.error = fake_error;
 	return &ops;
 }

@@ -69,15 +69,19 @@ void fixture_objects(const struct link_assign *assign, int ret_fds[ASSIGN_FDS])
 
 struct fixture *fixture_new(const struct backend_ops *ops)
 {
+	const struct executor_place place = { .host_window = VGPU_HOST_WINDOW_BASE,
+					      .device_window = VGPU_DEVICE_WINDOW_BASE };
 	struct fixture *f = calloc(1, sizeof(*f));
 	char why[256] = "";
 
 	must(f, "memory");
 	fixture_assign(&f->assign);
 	fixture_objects(&f->assign, f->fds);
+	must(executor_reserve(&f->x, &place, why, sizeof(why)) == 0, why);
+	must(executor_open(&f->x, ops, why, sizeof(why)) == 0, why);
 	must(executor_map(&f->x, &f->assign, f->fds, why, sizeof(why)) == 0, why);
-	must(executor_init(&f->x, ops, why, sizeof(why)) == 0, why);
-	must(loop_init(&f->loop, &f->x) == 0, "loop");
+	must(executor_init(&f->x, why, sizeof(why)) == 0, why);
+	must(loop_open(&f->loop) == 0 && loop_init(&f->loop, &f->x) == 0, "loop");
 	f->now_ns = clock_now_ns();
 	fixture_open_gate(f, VGPU_NO_DEADLINE);
 	return f;
@@ -175,6 +179,18 @@ int32_t fixture_activate(struct fixture *f)
 	struct record_context_activate r = { 0 };
 
 	return fixture_call(f, OPCODE_CONTEXT_ACTIVATE, &r, sizeof(r), NULL, 0, NULL, 0);
+}
+
+int32_t fixture_function(struct fixture *f, uint64_t module, uint64_t function)
+{
+	// Tests begin theirs at index 0.
+	struct record_blob_create b = { .blob = handle_make(HANDLE_BLOB, 1, 1), .size = 8 };
+	struct record_module_load m = { .module = module, .blob = b.blob };
+	struct record_function_get g = { .module = module, .function = function };
+	int32_t r = fixture_call(f, OPCODE_BLOB_CREATE, &b, sizeof(b), NULL, 0, NULL, 0);
+
+	r = r ? r : fixture_call(f, OPCODE_MODULE_LOAD, &m, sizeof(m), NULL, 0, NULL, 0);
+	return r ? r : fixture_call(f, OPCODE_FUNCTION_GET, &g, sizeof(g), "k", 1, NULL, 0);
 }
 
 uint64_t fixture_alloc(struct fixture *f, uint64_t size)

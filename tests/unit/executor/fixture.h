@@ -43,6 +43,8 @@ int fixture_run(struct fixture *f);
 int32_t fixture_call(struct fixture *f, uint16_t opcode, const void *fields, uint32_t bytes, const void *tail,
 		     uint32_t tail_bytes, void *ret, uint32_t ret_bytes);
 int32_t fixture_activate(struct fixture *f);
+// A function of a module, both under these handles. 0 or the CUresult.
+int32_t fixture_function(struct fixture *f, uint64_t module, uint64_t function);
 uint64_t fixture_alloc(struct fixture *f, uint64_t size); // 0: refused
 uint32_t fixture_deferred(struct fixture *f);		  // takes it
 
@@ -53,14 +55,22 @@ uint32_t fixture_deferred(struct fixture *f);		  // takes it
 struct fake {
 	bool async;	      // work stays queued until fake_step
 	int error;	      // what error() answers
-	int refuse_map;	      // result of mem_map from now on
+	int refuse_map;	      // result of mem_map, physical_map and physical_access from now on
 	uint64_t granularity; // default 2 MiB
+	uint64_t physical;    // bytes that physical_create made
+	uint64_t shown;	      // bytes that physical_map showed
+	uint64_t capacity;    // bytes that mem_map and physical_create have, less what is parked; 0: no end
+	int refuse_park;      // the mem_park or physical_park after so many fails; 0: none
+	uint64_t parked;      // bytes
 	uint64_t mapped, map_calls, launches, copies, n_queued;
+	uint64_t follows;		// events that stand for a record of another, not destroyed yet
 	struct backend_launch clusters; // the last question; its first attribute is kept apart
 	uint32_t clusters_attribute[18];
 	enum cluster_question clusters_what;
 	uint64_t clusters_asked, tensor_maps;
 	struct record_tensor_map tensor_map; // the last one
+	_Atomic uint64_t word;		     // what waits for words in memory see, all of them
+	uint64_t words;			     // operations on words
 };
 extern struct fake fake;
 

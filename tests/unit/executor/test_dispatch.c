@@ -93,7 +93,10 @@ static const struct {
 	BAD(STREAM_WAIT_EVENT, stream_wait_event, reserved0, 1),
 	BAD(STREAM_WAIT_VALUE, stream_wait_value, slot, VGPU_FENCE_SLOTS),
 	BAD(STREAM_WAIT_VALUE, stream_wait_value, reserved0, 1),
-	BAD(EVENT_CREATE, event_create, flags, 4),
+	BAD(STREAM_SET, stream_set, attribute, 0),
+	BAD(STREAM_SET, stream_set, attribute, 17),
+	BAD(STREAM_SET, stream_set, reserved0, 1),
+	BAD(EVENT_CREATE, event_create, flags, 8),
 	BAD(EVENT_CREATE, event_create, reserved0, 1),
 	BAD(EVENT_RECORD, event_record, flags, 2),
 	BAD(EVENT_RECORD, event_record, reserved0, 1),
@@ -101,12 +104,16 @@ static const struct {
 	BAD(MODULE_LOAD, module_load, log_info, 4097),
 	BAD(MODULE_LOAD, module_load, log_error, UINT32_MAX),
 	BAD(FUNCTION_SET, function_set, attribute, 101),
+	BAD(GRAPH_CREATE, graph_create, flags, 4),
+	BAD(GRAPH_CREATE, graph_create, reserved0, 1),
 	BAD(OCCUPANCY, occupancy, block_threads, 1025),
 	BAD(OCCUPANCY, occupancy, block_threads, 0),
 	BAD(OCCUPANCY, occupancy, flags, 2),
 	BAD(OCCUPANCY_CLUSTERS, occupancy_clusters, what, 2),
 	BAD(OCCUPANCY_CLUSTERS, occupancy_clusters, n_attributes, 17),
 	BAD(OCCUPANCY_CLUSTERS, occupancy_clusters, reserved0, 1),
+	BAD(VM_IMPORT, vm_import, others, 2),
+	BAD(VM_IMPORT, vm_import, reserved0, 1),
 	BAD(TENSOR_MAP, tensor_map, kind, 3),
 	BAD(TENSOR_MAP, tensor_map, rank, 6),
 	BAD(TENSOR_MAP, tensor_map, reserved0, 1),
@@ -118,8 +125,17 @@ static void make_valid(uint16_t opcode)
 	memset(payload, 0, sizeof(payload));
 	if (opcode == OPCODE_SET)
 		((struct record_set *)payload)->element = 1;
+	if (opcode == OPCODE_WORDS)
+		((struct record_words *)payload)->n = 1;
+	if (opcode == OPCODE_STREAM_SET)
+		((struct record_stream_set *)payload)->attribute = 1;
 	if (opcode == OPCODE_OCCUPANCY)
 		((struct record_occupancy *)payload)->block_threads = 32;
+	if (opcode == OPCODE_MIPMAP_CREATE)
+		((struct record_mipmap_create *)payload)->levels = 1;
+	if (opcode == OPCODE_TEXTURE_LINEAR_MAX)
+		*(struct record_texture_linear_max *)payload =
+		    (struct record_texture_linear_max){ CU_AD_FORMAT_FLOAT, 1 };
 }
 
 static void wrong_values(void **state)
@@ -137,6 +153,7 @@ static void wrong_values(void **state)
 
 static void tails(void **state)
 {
+	struct record_words *words = (void *)payload;
 	struct record_write *w = (void *)payload;
 	struct record_launch *l = (void *)payload;
 
@@ -145,6 +162,13 @@ static void tails(void **state)
 	assert_int_equal(dispatch(OPCODE_WRITE, sizeof(*w) + 15, NULL), -EPROTO);
 	assert_int_equal(dispatch(OPCODE_WRITE, sizeof(*w) + 17, NULL), -EPROTO);
 	assert_int_equal(dispatch(OPCODE_WRITE, sizeof(*w) + 16, NULL), 0);
+	memset(payload, 0, sizeof(struct record_words) + 2 * sizeof(struct word_op));
+	words->n = 1;
+	assert_int_equal(dispatch(OPCODE_WORDS, sizeof(*words), NULL), -EPROTO);
+	assert_int_equal(dispatch(OPCODE_WORDS, sizeof(*words) + 8193, NULL), -EPROTO);
+	words->n = 257;
+	assert_int_equal(dispatch(OPCODE_WORDS, sizeof(*words) + 8192, NULL), -EPROTO);
+	memset(payload, 0, sizeof(*w));
 	w->size = 16385;
 	assert_int_equal(dispatch(OPCODE_WRITE, sizeof(*w) + 16385, NULL), -EPROTO);
 	w->size = 0;
@@ -166,12 +190,15 @@ static void without_a_context(void **state)
 	(void)state;
 	for (uint16_t op = 1; op < OPCODE_COUNT; op++) {
 		bool answers = op == OPCODE_PING || op == OPCODE_DEVICE_INFO || op == OPCODE_CONTEXT_RESET ||
-			       op == OPCODE_CONTEXT_ACTIVATE || op == OPCODE_PRINT_TAKE;
+			       op == OPCODE_CONTEXT_ACTIVATE || op == OPCODE_PRINT_TAKE ||
+			       op == OPCODE_TEXTURE_LINEAR_MAX;
 		uint32_t tail = call_infos[op].has_tail && op != OPCODE_LAUNCH ? 1 : 0;
 		int32_t result;
 
 		if (op == OPCODE_CONTEXT_ACTIVATE)
 			continue;
+		if (op == OPCODE_WORDS)
+			tail = sizeof(struct word_op);
 		make_valid(op);
 		if (op == OPCODE_WRITE)
 			((struct record_write *)payload)->size = 1;
@@ -308,10 +335,55 @@ static void globals_are_memory_while_their_module_lives(void **state)
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(
 		    fixture_call(f, OPCODE_GLOBAL_GET, &g, sizeof(g), "lut", 3, &reply, sizeof(reply)), 0);
-	assert_true(memory_contains(&f->x.memory, reply.address, reply.size));
+	assert_true(memory_contains(&f->x.memory, reply.address, reply.size, VM_ACCESS_READ_WRITE));
 	PUSH(f, OPCODE_MODULE_UNLOAD, &u);
 	assert_int_equal(fixture_run(f), 0);
-	assert_false(memory_contains(&f->x.memory, reply.address, 1));
+	assert_false(memory_contains(&f->x.memory, reply.address, 1, VM_ACCESS_READ_WRITE));
+}
+
+static void memory_without_address_is_named(void **state)
+{
+	const uint64_t piece = handle_make(HANDLE_PHYSICAL, 1, 7);
+	struct record_vm_reserve reserve = { .size = VGPU_MIB(8) };
+	struct record_vm_create create = { .physical = piece, .size = VGPU_MIB(4) };
+	struct record_vm_release release = { .physical = piece };
+	struct record_vm_map map = { .physical = piece, .size = VGPU_MIB(4) };
+	struct record_vm_access access = { .size = VGPU_MIB(4), .access = VM_ACCESS_READ_WRITE };
+	struct record_set set = { .width = 16, .height = 1, .element = 1 };
+	struct reply_vm_reserve at;
+
+	(void)state;
+	assert_int_equal(fixture_activate(f), CUDA_SUCCESS);
+	assert_int_equal(
+	    fixture_call(f, OPCODE_VM_RESERVE, &reserve, sizeof(reserve), NULL, 0, &at, sizeof(at)), 0);
+	map.address = access.address = set.dst = at.address;
+#define CALL(opcode, record) fixture_call(f, opcode, &(record), sizeof(record), NULL, 0, NULL, 0)
+	assert_int_equal(CALL(OPCODE_VM_MAP, map), CUDA_ERROR_INVALID_HANDLE);
+	assert_int_equal(CALL(OPCODE_VM_CREATE, create), CUDA_SUCCESS);
+	assert_int_equal(CALL(OPCODE_VM_CREATE, create), CUDA_ERROR_INVALID_HANDLE); // the name is taken
+	assert_int_equal(CALL(OPCODE_VM_MAP, map), CUDA_SUCCESS);
+	PUSH(f, OPCODE_SET, &set); // no access yet
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_equal(fixture_deferred(f), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(CALL(OPCODE_VM_ACCESS, access), CUDA_SUCCESS);
+	PUSH(f, OPCODE_SET, &set);
+	PUSH(f, OPCODE_VM_RELEASE, &release);
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_equal(fixture_deferred(f), 0);
+	PUSH(f, OPCODE_VM_RELEASE, &release); // the name has ended
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_equal(fixture_deferred(f), CUDA_ERROR_INVALID_HANDLE);
+	map.address += VGPU_MIB(4);
+	assert_int_equal(CALL(OPCODE_VM_MAP, map), CUDA_ERROR_INVALID_HANDLE);
+	access.access = VM_ACCESS_READ;
+	assert_int_equal(CALL(OPCODE_VM_ACCESS, access), CUDA_SUCCESS);
+	PUSH(f, OPCODE_SET, &set); // not any more
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_equal(fixture_deferred(f), CUDA_ERROR_INVALID_VALUE);
+	assert_int_equal(fake.physical, VGPU_MIB(4));
+	assert_int_equal(fixture_call(f, OPCODE_CONTEXT_RESET, NULL, 0, NULL, 0, NULL, 0), CUDA_SUCCESS);
+	assert_int_equal(fake.physical, 0);
+#undef CALL
 }
 
 static void blobs_stay_inside(void **state)
@@ -401,6 +473,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(modules_functions_launches, setup, teardown),
 		cmocka_unit_test_setup_teardown(clusters_are_asked_of_the_backend, setup, teardown),
 		cmocka_unit_test_setup_teardown(globals_are_memory_while_their_module_lives, setup, teardown),
+		cmocka_unit_test_setup_teardown(memory_without_address_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(blobs_stay_inside, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_deferred_error_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(context_reset_frees_everything, setup, teardown),

@@ -155,6 +155,34 @@ static void launches_replay_the_records(void **state)
 	destroy();
 }
 
+// A node's array is looked up at each launch: one that is gone is that launch's error.
+static void copies_with_arrays(void **state)
+{
+	struct record_array_create a = { .array = handle_make(HANDLE_ARRAY, 1, 3),
+					 .width = 64,
+					 .format = CU_AD_FORMAT_UNSIGNED_INT8,
+					 .channels = 1 };
+	struct record_copy_array c = {
+		.dst_array = a.array, .src = dev, .width = 64, .height = 1, .depth = 1
+	};
+	struct record_array_destroy end = { .array = a.array };
+
+	(void)state;
+	assert_int_equal(fixture_call(f, OPCODE_ARRAY_CREATE, &a, sizeof(a), NULL, 0, NULL, 0), CUDA_SUCCESS);
+	begin(1, 0);
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_COPY_ARRAY }, &c, sizeof(c));
+	assert_int_equal(create(NULL), CUDA_SUCCESS);
+	assert_int_equal(launch(), CUDA_SUCCESS);
+	assert_int_equal(fake.copies, 1);
+	PUSH(f, OPCODE_ARRAY_DESTROY, &end);
+	assert_int_equal(launch(), CUDA_ERROR_INVALID_HANDLE);
+	assert_int_equal(fake.copies, 1);
+	destroy();
+	begin(1, 0); // the name of nothing
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_COPY_ARRAY }, &c, sizeof(c));
+	assert_int_equal(create(NULL), CUDA_ERROR_INVALID_HANDLE);
+}
+
 // More nodes than may be in flight: the launch goes on where it stopped.
 static void long_graphs_wait_for_room(void **state)
 {
@@ -227,9 +255,8 @@ static void hostile_headers(void **state)
 
 static void hostile_edges(void **state)
 {
-	static const uint32_t bad[][4] = {
-		{ 1, 0, 0, 2 }, { 0, 0, 1, 2 }, { 0, 3, 1, 2 }, { 1, 2, 0, 1 }, { UINT32_MAX, 1, 0, 2 }
-	};
+	static const uint32_t bad[][4] = { { 1, 0, 0, 2 }, { 0, 0, 1, 2 },	    { 0, 3, 1, 2 },
+					   { 1, 2, 0, 1 }, { UINT32_MAX, 1, 0, 2 }, { 0, 1, 0, 1 } };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -238,8 +265,110 @@ static void hostile_edges(void **state)
 		edge(bad[i][2], bad[i][3]);
 		for (int k = 0; k < 3; k++)
 			copy_node(dev, dev + 64);
-		refused("edges that lead down, out, to themselves or come unsorted");
+		refused("edges that lead down, out, to themselves, come unsorted or too often");
 	}
+}
+
+static void hostile_ports(void **state)
+{
+	const struct graph_edge bad[] = { { .to = 1, .type = 2 },
+					  { .to = 1, .from_port = 3 },
+					  { .to = 1, .to_port = 255 },
+					  { .to = 1, .reserved = { 0, 0, 0, 0, 1 } } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		begin(2, 1);
+		put(&bad[i], sizeof(bad[i]));
+		copy_node(dev, dev + 64);
+		copy_node(dev, dev + 64);
+		refused("an edge of no known kind");
+	}
+}
+
+// ---- operations on words ----
+
+struct words_body {
+	struct record_words r;
+	struct word_op op;
+};
+
+static struct words_body words(uint32_t operation)
+{
+	return (struct words_body){ .r.n = 1, .op = { .operation = operation, .address = dev, .value = 5 } };
+}
+
+static void words_node(uint32_t operation)
+{
+	struct words_body w = words(operation);
+
+	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_WORDS }, &w, sizeof(w));
+}
+
+// The wait comes first in the description, but only what is behind it has to wait; and what a node does may
+// become a wait later.
+static void waits_keep_back_what_is_behind_them(void **state)
+{
+	struct words_body wait = words(CU_STREAM_MEM_OP_WAIT_VALUE_32);
+	struct record_graph_set set = { .node = 2, .enabled = 1 };
+
+	(void)state;
+	fake.async = true;
+	begin(4, 1);
+	edge(0, 1);
+	words_node(CU_STREAM_MEM_OP_WAIT_VALUE_32);
+	copy_node(dev, dev + 64);
+	words_node(CU_STREAM_MEM_OP_WRITE_VALUE_32);
+	copy_node(dev, dev + 64);
+	assert_int_equal(create(NULL), CUDA_SUCCESS);
+	assert_int_equal(launch(), CUDA_SUCCESS);
+	assert_int_equal(fake.copies, 2); // all are given to the device,
+	fake_step(UINT32_MAX);
+	assert_int_equal(fixture_run(f), 0);
+	assert_int_equal(fake.words, 2);
+	assert_int_equal(track_in_flight(&f->x.track), 0); // and what is in front of the wait is done
+	assert_true(fake.n_queued > 0);
+	atomic_store(&fake.word, 5);
+	for (int i = 0; i < 4; i++) {
+		fake_step(UINT32_MAX);
+		assert_int_equal(fixture_run(f), 0);
+	}
+	assert_true(track_idle(&f->x.track));
+	set.graph = GRAPH;
+	assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &set, sizeof(set), &wait, sizeof(wait), NULL, 0),
+			 0);
+	assert_int_equal(launch(), CUDA_SUCCESS);
+	assert_int_equal(fake.words, 4);
+	fake_step(UINT32_MAX);
+	assert_int_equal(fixture_run(f), 0);
+	for (int i = 0; i < 4; i++) {
+		fake_step(UINT32_MAX);
+		assert_int_equal(fixture_run(f), 0);
+	}
+	destroy();
+}
+
+// More waits than may be in flight: the launch goes on where it stopped, and no node is run twice.
+static void many_waits_go_on_where_they_stopped(void **state)
+{
+	enum { N = 300 };
+
+	(void)state;
+	fake.async = true;
+	begin(N, 0);
+	for (int i = 0; i < N; i++)
+		words_node(CU_STREAM_MEM_OP_WAIT_VALUE_32);
+	assert_int_equal(create(NULL), CUDA_SUCCESS);
+	assert_int_equal(launch(), CUDA_SUCCESS);
+	assert_true(fake.words < N && f->x.track.records <= TRACK_MAX_RECORDS);
+	atomic_store(&fake.word, 5);
+	for (int i = 0; i < 2 * N && !(fake.words == N && track_idle(&f->x.track)); i++) {
+		fake_step(UINT32_MAX);
+		assert_int_equal(fixture_run(f), 0);
+	}
+	assert_int_equal(fake.words, N);
+	assert_true(track_idle(&f->x.track));
+	destroy();
 }
 
 static void hostile_nodes(void **state)
@@ -309,16 +438,21 @@ static void malformed_bodies(void **state)
 	assert_int_equal(create(NULL), CUDA_ERROR_INVALID_HANDLE);
 }
 
-// ---- what a review found, on a backend that makes graphs of its own and on one that has none ----
+// ---- on a backend that makes graphs of its own, and on one that has none ----
 
-static int g_begin(struct backend *b, uint32_t n, struct backend_stream **ret)
+static unsigned captures, toggles;
+static int toggle_result;
+static int g_begin(struct backend *b, struct backend_conditions *conditions, uint32_t n,
+		   struct backend_stream **ret)
 {
 	(void)b;
+	(void)conditions;
 	(void)n;
+	captures++;
 	*ret = NULL;
 	return 0;
 }
-static int g_place(struct backend *b, const uint32_t *x, uint32_t n)
+static int g_place(struct backend *b, const struct backend_edge *x, uint32_t n)
 {
 	(void)b;
 	(void)x;
@@ -330,12 +464,22 @@ static int g_placed(struct backend *b)
 	(void)b;
 	return 0;
 }
-static int g_end(struct backend *b, struct backend_graph **g)
+static int g_end(struct backend *b, struct backend_graph **g, uint32_t flags)
 {
 	(void)b;
+	(void)flags;
 	if (g)
 		*g = (void *)8;
 	return 0;
+}
+static int g_enable(struct backend *b, struct backend_graph *g, uint32_t node, bool enabled)
+{
+	(void)b;
+	(void)g;
+	(void)node;
+	(void)enabled;
+	toggles++;
+	return toggle_result;
 }
 static unsigned native_launches;
 static int g_launch(struct backend *b, struct backend_graph *g, struct backend_stream *s)
@@ -360,6 +504,9 @@ static int setup_native(void **state)
 	o->graph_place = g_place;
 	o->graph_placed = g_placed;
 	o->graph_end = g_end;
+	o->graph_enable = g_enable;
+	captures = toggles = 0;
+	toggle_result = 0;
 	o->graph_launch = g_launch;
 	o->graph_upload = g_launch;
 	o->graph_free = g_free;
@@ -403,11 +550,7 @@ static void dead_events_are_noticed(void **state)
 }
 static void unloaded_modules_are_noticed(void **state)
 {
-	uint64_t blob = handle_make(HANDLE_BLOB, 500, 1), mod = handle_make(HANDLE_MODULE, 1, 0),
-		 fn = handle_make(HANDLE_FUNCTION, 1, 0);
-	struct record_blob_create b = { .blob = blob, .size = 4 };
-	struct record_module_load l = { .module = mod, .blob = blob };
-	struct record_function_get g = { .module = mod, .function = fn };
+	uint64_t mod = handle_make(HANDLE_MODULE, 1, 0), fn = handle_make(HANDLE_FUNCTION, 1, 0);
 	struct record_module_unload u = { .module = mod };
 	struct record_launch k = { .function = fn,
 				   .grid_x = 1,
@@ -417,9 +560,7 @@ static void unloaded_modules_are_noticed(void **state)
 				   .block_y = 1,
 				   .block_z = 1 };
 	(void)state;
-	assert_int_equal(fixture_call(f, OPCODE_BLOB_CREATE, &b, sizeof(b), NULL, 0, NULL, 0), 0);
-	assert_int_equal(fixture_call(f, OPCODE_MODULE_LOAD, &l, sizeof(l), NULL, 0, NULL, 0), 0);
-	assert_int_equal(fixture_call(f, OPCODE_FUNCTION_GET, &g, sizeof(g), "k", 1, NULL, 0), 0);
+	assert_int_equal(fixture_function(f, mod, fn), 0);
 	begin(1, 0);
 	node((struct graph_node){ .kind = GRAPH_NODE_RECORD, .opcode = OPCODE_LAUNCH }, &k, sizeof(k));
 	assert_int_equal(create(NULL), 0);
@@ -432,20 +573,26 @@ static void unloaded_modules_are_noticed(void **state)
 }
 static void bytes_are_given_back(void **state)
 {
-	static uint8_t big[16384];
+	static struct {
+		struct record_words r;
+		struct word_op ops[200];
+	} big = { .r.n = 200 };
+	struct words_body small = words(CU_STREAM_MEM_OP_WRITE_VALUE_32);
 	struct record_graph_set s = { .graph = 0, .node = 0, .enabled = 1 };
-	struct record_copy c = { .dst = dev, .src = dev + 64, .width = 8, .height = 1, .depth = 1 };
 	uint64_t first;
 	(void)state;
 	begin(1, 0);
-	copy_node(dev, dev + 64);
+	words_node(CU_STREAM_MEM_OP_WRITE_VALUE_32);
 	assert_int_equal(create(NULL), 0);
 	s.graph = GRAPH;
 	first = f->x.graph_bytes;
 	for (int i = 0; i < 100; i++) {
-		assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), big, sizeof(big), NULL, 0),
+		assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), &big, sizeof(big), NULL, 0),
 				 0);
-		assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), &c, sizeof(c), NULL, 0), 0);
+		assert_int_equal(
+		    fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), &small, sizeof(small), NULL, 0), 0);
+		assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &s, sizeof(s), &big, 1, NULL, 0),
+				 CUDA_ERROR_INVALID_VALUE); // no record at all
 	}
 	assert_int_equal(f->x.graph_bytes, first);
 }
@@ -492,10 +639,34 @@ static void event_waits_carry_host_waits(void **state)
 	assert_int_equal(track_in_flight(&f->x.track), plain);
 }
 
+// Where the backend can switch a node, nothing is captured anew; where it cannot, the next launch does.
+static void toggled_nodes_are_not_captured_anew(void **state)
+{
+	struct record_graph_set set = { .node = 0, .enabled = 0 };
+
+	(void)state;
+	begin(1, 0);
+	copy_node(dev, dev + 64);
+	assert_int_equal(create(NULL), 0);
+	set.graph = GRAPH;
+	assert_int_equal(captures, 1);
+	assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &set, sizeof(set), NULL, 0, NULL, 0), 0);
+	assert_int_equal(launch(), 0);
+	assert_int_equal(toggles, 1);
+	assert_int_equal(captures, 1);
+	toggle_result = CUDA_ERROR_INVALID_VALUE;
+	set.enabled = 1;
+	assert_int_equal(fixture_call(f, OPCODE_GRAPH_SET, &set, sizeof(set), NULL, 0, NULL, 0), 0);
+	assert_int_equal(launch(), 0);
+	assert_int_equal(captures, 2);
+	assert_int_equal(native_launches, 2);
+}
+
 static int end_result;
-static int g_end2(struct backend *b, struct backend_graph **g)
+static int g_end2(struct backend *b, struct backend_graph **g, uint32_t flags)
 {
 	(void)b;
+	(void)flags;
 	if (end_result)
 		return end_result;
 	if (g)
@@ -538,10 +709,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(launches_replay_the_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(copies_with_arrays, setup, teardown),
 		cmocka_unit_test_setup_teardown(long_graphs_wait_for_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_addresses_are_the_launch_s_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(hostile_headers, setup, teardown),
 		cmocka_unit_test_setup_teardown(hostile_edges, setup, teardown),
+		cmocka_unit_test_setup_teardown(hostile_ports, setup, teardown),
+		cmocka_unit_test_setup_teardown(waits_keep_back_what_is_behind_them, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_waits_go_on_where_they_stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(hostile_nodes, setup, teardown),
 		cmocka_unit_test_setup_teardown(malformed_bodies, setup, teardown),
 		cmocka_unit_test_setup_teardown(freed_memory_is_noticed, setup_native, teardown),
@@ -549,6 +724,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(unloaded_modules_are_noticed, setup_native, teardown),
 		cmocka_unit_test_setup_teardown(event_waits_carry_host_waits, setup_native, teardown),
 		cmocka_unit_test_setup_teardown(what_only_a_replay_can_do, setup_native, teardown),
+		cmocka_unit_test_setup_teardown(toggled_nodes_are_not_captured_anew, setup_native, teardown),
 		cmocka_unit_test_setup_teardown(bytes_are_given_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_replay_keeps_to_the_budget, setup, teardown),
 		cmocka_unit_test_setup_teardown(host_nodes_take_two_places, setup, teardown),

@@ -9,12 +9,15 @@
 #include "tests/unit/executor/test.h"
 
 static struct executor x;
+static struct vgpu_tenant_page tenant;
 static struct object a, b;
 
 static int setup(void **state)
 {
 	(void)state;
 	memset(&x.handles, 0, sizeof(x.handles));
+	memset(&tenant, 0, sizeof(tenant));
+	x.tenant = &tenant;
 	return 0;
 }
 
@@ -42,6 +45,26 @@ static void what_was_entered_is_found(void **state)
 	assert_int_equal(a.handle, h);
 	handle_remove(&x, h);
 	assert_null(handle_get(&x, HANDLE_EVENT, h));
+}
+
+static void a_tenants_own_limit_is_of_live_objects(void **state)
+{
+	uint64_t h = handle_make(HANDLE_EVENT, 1, 0), other = handle_make(HANDLE_EVENT, 1, 900);
+
+	(void)state;
+	atomic_store(&tenant.objects[VGPU_OBJECTS_EVENTS], 2);
+	assert_int_equal(handle_check_new(&x, HANDLE_EVENT, h), CUDA_SUCCESS);
+	handle_enter(&x, HANDLE_EVENT, h, &a);
+	assert_int_equal(handle_check_new(&x, HANDLE_EVENT, other), CUDA_SUCCESS);
+	handle_enter(&x, HANDLE_EVENT, other, &b);
+	assert_int_equal(check(HANDLE_EVENT, 1, 2), CUDA_ERROR_OUT_OF_MEMORY);
+	assert_int_equal(handle_check_new(&x, HANDLE_STREAM, handle_make(HANDLE_STREAM, 1, 0)), CUDA_SUCCESS);
+	atomic_store(&tenant.objects[VGPU_OBJECTS_EVENTS], 3); // an operator changed it
+	assert_int_equal(check(HANDLE_EVENT, 1, 2), CUDA_SUCCESS);
+	atomic_store(&tenant.objects[VGPU_OBJECTS_EVENTS], 2);
+	handle_remove(&x, h);
+	assert_int_equal(check(HANDLE_EVENT, 1, 2), CUDA_SUCCESS);
+	handle_remove(&x, other);
 }
 
 static void stale_generations_are_nothing(void **state)
@@ -119,6 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_was_entered_is_found, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_tenants_own_limit_is_of_live_objects, setup, teardown),
 		cmocka_unit_test_setup_teardown(stale_generations_are_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(foreign_kinds_are_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(indices_have_a_limit, setup, teardown),

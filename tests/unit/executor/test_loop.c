@@ -25,15 +25,9 @@ static void run(void)
 
 static int setup(void **state)
 {
-	struct record_blob_create b = { .blob = handle_make(HANDLE_BLOB, 1, 0), .size = 8 };
-	struct record_module_load m = { .module = MODULE, .blob = handle_make(HANDLE_BLOB, 1, 0) };
-	struct record_function_get g = { .module = MODULE, .function = FUNCTION };
-
 	(void)state;
 	f = fixture_new(fake_backend());
-	if (fixture_activate(f) || fixture_call(f, OPCODE_BLOB_CREATE, &b, sizeof(b), NULL, 0, NULL, 0) ||
-	    fixture_call(f, OPCODE_MODULE_LOAD, &m, sizeof(m), NULL, 0, NULL, 0) ||
-	    fixture_call(f, OPCODE_FUNCTION_GET, &g, sizeof(g), "k", 1, NULL, 0))
+	if (fixture_activate(f) || fixture_function(f, MODULE, FUNCTION))
 		return -1;
 	for (uint32_t i = 1; i <= 2; i++) {
 		struct record_stream_create s = { .stream = STREAM(i), .flags = CU_STREAM_NON_BLOCKING };

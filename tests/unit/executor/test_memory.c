@@ -147,25 +147,25 @@ static void containment(void **state)
 	bool is_new;
 
 	(void)state;
-	assert_true(memory_contains(&m, a, 1000));
-	assert_true(memory_contains(&m, a + 999, 1));
-	assert_true(memory_contains(&m, a + 1000, 0));
-	assert_false(memory_contains(&m, a + 999, 2));
-	assert_false(memory_contains(&m, a - 1, 2));
-	assert_false(memory_contains(&m, a, UINT64_MAX));
-	assert_false(memory_contains(&m, UINT64_MAX, 2));
-	assert_false(memory_contains(&m, 0, 1));
-	assert_true(memory_contains(&m, b, 3 * GRAIN - 5));
-	assert_false(memory_contains(&m, b, 3 * GRAIN - 4));
+	assert_true(memory_contains(&m, a, 1000, VM_ACCESS_READ_WRITE));
+	assert_true(memory_contains(&m, a + 999, 1, VM_ACCESS_READ_WRITE));
+	assert_true(memory_contains(&m, a + 1000, 0, VM_ACCESS_READ_WRITE));
+	assert_false(memory_contains(&m, a + 999, 2, VM_ACCESS_READ_WRITE));
+	assert_false(memory_contains(&m, a - 1, 2, VM_ACCESS_READ_WRITE));
+	assert_false(memory_contains(&m, a, UINT64_MAX, VM_ACCESS_READ_WRITE));
+	assert_false(memory_contains(&m, UINT64_MAX, 2, VM_ACCESS_READ_WRITE));
+	assert_false(memory_contains(&m, 0, 1, VM_ACCESS_READ_WRITE));
+	assert_true(memory_contains(&m, b, 3 * GRAIN - 5, VM_ACCESS_READ_WRITE));
+	assert_false(memory_contains(&m, b, 3 * GRAIN - 4, VM_ACCESS_READ_WRITE));
 	assert_int_equal(memory_add_foreign(&m, 0x7f0000000000, 64, &is_new), CUDA_SUCCESS);
 	assert_true(is_new);
 	assert_int_equal(memory_add_foreign(&m, 0x7f0000000000, 64, &is_new), CUDA_SUCCESS);
 	assert_false(is_new);
-	assert_true(memory_contains(&m, 0x7f0000000010, 48));
+	assert_true(memory_contains(&m, 0x7f0000000010, 48, VM_ACCESS_READ_WRITE));
 	assert_false(memory_is_base(&m, 0x7f0000000000));
 	assert_int_equal(memory_free(&m, 0x7f0000000000), CUDA_ERROR_INVALID_VALUE);
 	memory_remove_foreign(&m, 0x7f0000000000);
-	assert_false(memory_contains(&m, 0x7f0000000010, 48));
+	assert_false(memory_contains(&m, 0x7f0000000010, 48, VM_ACCESS_READ_WRITE));
 }
 
 static void the_quota_is_the_card(void **state)

@@ -15,7 +15,7 @@ static int setup(void **state)
 {
 	(void)state;
 	atomic_store(&flags, CHANNEL_PRINT_ASK);
-	print_init(&p, &flags);
+	print_init(&p, &flags, CHANNEL_PRINT_WAITING);
 	return 0;
 }
 

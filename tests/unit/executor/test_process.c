@@ -33,7 +33,7 @@ struct process {
 
 static struct process p;
 
-static void spawn(const char *backend)
+static void spawn(const char *backend, const char *more, const char *value)
 {
 	const char *build = getenv("VGPU_BUILD");
 	char exe[4096], modules[4096], link[16];
@@ -49,7 +49,7 @@ static void spawn(const char *backend)
 		fcntl(pair[1], F_SETFD, 0);
 		snprintf(link, sizeof(link), "%d", pair[1]);
 		execl(exe, exe, "--backend", backend, "--modules", modules, "--link-fd", link,
-		      "--sandbox-log", "--log", "debug", (char *)NULL);
+		      "--sandbox-log", "--log", "debug", more, value, (char *)NULL);
 		_exit(127);
 	}
 	close(pair[1]);
@@ -115,7 +115,7 @@ static void start(void)
 {
 	struct link_ready ready;
 
-	spawn("null");
+	spawn("null", NULL, NULL);
 	assign();
 	assert_int_equal(receive(&ready, sizeof(ready)), LINK_READY);
 	assert_string_equal(ready.backend, "null");
@@ -268,7 +268,7 @@ static void fails_to_start(const char *backend, const char *word)
 {
 	struct link_ended ended;
 
-	spawn(backend);
+	spawn(backend, NULL, NULL);
 	assign();
 	assert_int_equal(receive(&ended, sizeof(ended)), LINK_FAILED);
 	assert_int_equal(ended.code, LINK_E_BACKEND);
@@ -279,9 +279,86 @@ static void fails_to_start(const char *backend, const char *word)
 
 static void a_device_that_is_not_there(void **state)
 {
+	struct link_ended ended;
+
 	(void)state;
-	p.assign.device = 5;
-	fails_to_start("null", "device 0 only");
+	spawn("null", "--device", "5");
+	assert_int_equal(receive(&ended, sizeof(ended)), LINK_FAILED);
+	assert_non_null(strstr(ended.text, "device 0 only"));
+	assert_int_equal(end(), 1);
+}
+
+static void a_tenant_of_another_device(void **state)
+{
+	(void)state;
+	p.assign.device = 1;
+	fails_to_start("null", "another device");
+}
+
+static void a_tenant_of_other_windows(void **state)
+{
+	(void)state;
+	p.assign.geometry.host_window_base += VGPU_TIB(4);
+	p.assign.geometry.device_window_base += VGPU_TIB(4);
+	fails_to_start("null", "other windows");
+}
+
+static void take_warm(void)
+{
+	struct link_warm warm = { 0 };
+
+	assert_int_equal(receive(&warm, sizeof(warm)), LINK_WARM);
+	assert_int_equal(warm.header.length, sizeof(warm));
+	assert_true(warm.device_memory && warm.device_free <= warm.device_memory);
+}
+
+static void a_warm_one_serves_whoever_comes(void **state)
+{
+	struct record_context_activate a = { 0 };
+	struct record_ping r = { .value = 77 };
+	struct reply_context_activate ra;
+	struct reply_ping reply;
+	struct link_ready ready;
+
+	(void)state;
+	spawn("null", "--warm", NULL);
+	take_warm();
+	assign();
+	assert_int_equal(receive(&ready, sizeof(ready)), LINK_READY);
+	open_gate();
+	assert_int_equal(call(OPCODE_PING, &r, sizeof(r), &reply, sizeof(reply)), CUDA_SUCCESS);
+	assert_int_equal(reply.value, 77);
+	assert_int_equal(call(OPCODE_CONTEXT_ACTIVATE, &a, sizeof(a), &ra, sizeof(ra)), CUDA_SUCCESS);
+	assert_int_equal(end(), 0);
+}
+
+static void a_warm_one_that_nobody_wants_ends_with_the_link(void **state)
+{
+	(void)state;
+	spawn("null", "--warm", NULL);
+	take_warm();
+	assert_int_equal(end(), 0);
+}
+
+// What is read of the mediator's messages is read inside of the sandbox already.
+static void it_is_in_its_sandbox_before_a_tenant_comes(void **state)
+{
+	char path[64], line[128] = "";
+	int mode = -1;
+	FILE *f;
+
+	(void)state;
+	spawn("null", "--warm", NULL);
+	take_warm();
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)p.pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "Seccomp: %d", &mode) == 1)
+			break;
+	fclose(f);
+	assert_int_equal(mode, 2);
+	assert_int_equal(end(), 0);
 }
 
 static void a_backend_that_is_not_there(void **state)
@@ -339,6 +416,11 @@ int main(void)
 		TEST(a_bad_record_is_reported),
 		TEST(a_device_that_is_not_there),
 		TEST(a_backend_that_is_not_there),
+		TEST(a_tenant_of_another_device),
+		TEST(a_tenant_of_other_windows),
+		TEST(a_warm_one_serves_whoever_comes),
+		TEST(a_warm_one_that_nobody_wants_ends_with_the_link),
+		TEST(it_is_in_its_sandbox_before_a_tenant_comes),
 		TEST(a_geometry_that_cannot_be),
 		TEST(memory_that_the_guest_could_cut_off),
 		TEST(no_other_fd_survives),

@@ -15,6 +15,7 @@
 #include "common/limits.h"
 #include "guest/client/client.h"
 #include "protocol/cuda/cuda_abi.h"
+#include "protocol/guest/words.h"
 
 #define SLOTS 8192u
 #define HELD  256
@@ -70,6 +71,11 @@ const char *vgpu_client_open_error(void)
 	return "the test said so";
 }
 
+int vgpu_client_open_result(void)
+{
+	return CUDA_ERROR_NO_DEVICE;
+}
+
 void vgpu_client_close(struct vgpu_client *c)
 {
 	(void)c;
@@ -86,7 +92,19 @@ int vgpu_client_lost(struct vgpu_client *c)
 	return fake.lost;
 }
 
-bool vgpu_client_printed(struct vgpu_client *c)
+uint32_t vgpu_client_object_limit(const struct vgpu_client *c, unsigned which)
+{
+	(void)c;
+	(void)which;
+	return 0;
+}
+
+int vgpu_client_look(struct vgpu_client *c)
+{
+	return vgpu_client_lost(c);
+}
+
+uint32_t vgpu_client_printed(struct vgpu_client *c)
 {
 	(void)c;
 	return false;
@@ -161,6 +179,15 @@ static void carry_out(uint16_t opcode, const void *fields, const void *tail, uin
 	case OPCODE_COPY: do_copy(fields); break;
 	case OPCODE_SET: do_set(fields); break;
 	case OPCODE_WRITE: memcpy(at(((const struct record_write *)fields)->dst), tail, tail_bytes); break;
+	case OPCODE_WORDS:
+		for (uint32_t i = 0; i < ((const struct record_words *)fields)->n; i++) {
+			struct word_op op;
+
+			memcpy(&op, (const char *)tail + i * sizeof(op), sizeof(op));
+			if (word_is_write(&op))
+				memcpy(at(op.address), &op.value, word_bytes(&op));
+		}
+		break;
 	case OPCODE_FENCE: {
 		const struct record_fence *r = fields;
 
@@ -226,10 +253,10 @@ static int answer_device(struct reply_device_info *ret)
 	static const struct {
 		int id, value;
 	} some[] = {
-		{ 1, 1024 },  { 2, 1024 },  { 3, 1024 },  { 4, 64 },	  { 5, 2147483647 },
-		{ 6, 65535 }, { 7, 65535 }, { 8, 49152 }, { 10, 32 },	  { 16, 132 },
-		{ 33, 32 },   { 39, 2048 }, { 50, 0 },	  { 75, 9 },	  { 76, 0 },
-		{ 83, 1 },    { 89, 1 },    { 95, 1 },	  { 97, 232448 }, { 102, 1 },
+		{ 1, 1024 },	{ 2, 1024 },  { 3, 1024 }, { 4, 64 },	{ 5, 2147483647 }, { 6, 65535 },
+		{ 7, 65535 },	{ 8, 49152 }, { 10, 32 },  { 16, 132 }, { 33, 32 },	   { 39, 2048 },
+		{ 50, 0 },	{ 75, 9 },    { 76, 0 },   { 83, 1 },	{ 89, 1 },	   { 95, 1 },
+		{ 97, 232448 }, { 102, 1 },   { 122, 1 },
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -278,11 +305,43 @@ static int answer_tensor_map(const void *fields, struct reply_tensor_map *ret)
 	return 0;
 }
 
+// Memory is shared in pieces of 2 MiB whose key is their address.
+#define SHARED_BYTES (2ull << 20)
+
+static int answer_mem_share(const void *fields, struct reply_mem_share *ret)
+{
+	uint64_t address = ((const struct record_mem_share *)fields)->address;
+
+	ret->offset = address % SHARED_BYTES;
+	ret->key[0] = address - ret->offset;
+	ret->key[1] = 5;
+	ret->size = SHARED_BYTES;
+	return 0;
+}
+
+static int answer_vm_reserve(const void *fields, struct reply_vm_reserve *ret)
+{
+	static uint64_t next = VGPU_DEVICE_WINDOW_BASE + VGPU_GIB(256);
+
+	ret->address = next;
+	next += ((const struct record_vm_reserve *)fields)->size;
+	return 0;
+}
+
+static uint64_t new_object(void)
+{
+	static uint64_t last = 1000;
+
+	return fake.last_object = ++last;
+}
+
 static int answer(uint16_t opcode, const void *fields, const char *name, uint32_t name_bytes, void *ret,
 		  void *ret_tail, uint32_t *ret_tail_bytes)
 {
 	switch (opcode) {
 	case OPCODE_DEVICE_INFO: return answer_device(ret);
+	case OPCODE_EVENT_QUERY:
+		return fake.hold_fences || n_held || fake.drop_fences ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 	case OPCODE_CONTEXT_ACTIVATE: {
 		struct reply_context_activate *r = ret;
 
@@ -296,6 +355,13 @@ static int answer(uint16_t opcode, const void *fields, const char *name, uint32_
 		struct reply_mem_alloc *r = ret;
 		uint64_t size = ((const struct record_mem_alloc *)fields)->size;
 
+		if (fake.addresses_only) {
+			static uint64_t next = VGPU_DEVICE_WINDOW_BASE + VGPU_GIB(1);
+
+			r->address = next;
+			next += (size + 511) & ~511ull;
+			return 0;
+		}
 		if (size > FAKE_MEMORY - (device_next - VGPU_DEVICE_WINDOW_BASE))
 			return CUDA_ERROR_OUT_OF_MEMORY;
 		r->address = device_next;
@@ -320,7 +386,21 @@ static int answer(uint16_t opcode, const void *fields, const char *name, uint32_
 		    (int)(2048 / ((const struct record_occupancy *)fields)->block_threads);
 		return 0;
 	case OPCODE_OCCUPANCY_CLUSTERS: return answer_clusters(fields, name, name_bytes, ret);
+	case OPCODE_TEXTURE_CREATE:
+		memcpy(&fake.texture, fields, sizeof(fake.texture));
+		((struct reply_texture_create *)ret)->object = new_object();
+		return 0;
+	case OPCODE_SURFACE_CREATE: ((struct reply_surface_create *)ret)->object = new_object(); return 0;
+	case OPCODE_MIPMAP_LEVEL:
+		*(struct reply_mipmap_level *)ret = (struct reply_mipmap_level){ 0 };
+		return 0;
 	case OPCODE_TENSOR_MAP: return answer_tensor_map(fields, ret);
+	case OPCODE_MEM_SHARE: return answer_mem_share(fields, ret);
+	case OPCODE_VM_RESERVE: return answer_vm_reserve(fields, ret);
+	case OPCODE_VM_IMPORT: ((struct reply_vm_import *)ret)->size = SHARED_BYTES; return 0;
+	case OPCODE_EVENT_SHARE:
+		*(struct reply_event_share *)ret = (struct reply_event_share){ { 7, 8 } };
+		return 0;
 	default: return 0;
 	}
 }
@@ -344,6 +424,13 @@ int vgpu_client_call(struct vgpu_client *c, uint16_t opcode, const void *fields,
 }
 
 // ---- fences, arena, window
+
+bool vgpu_client_caught_up(struct vgpu_client *c, uint64_t at_most_ns)
+{
+	(void)c;
+	(void)at_most_ns;
+	return true;
+}
 
 uint32_t vgpu_fence_get(struct vgpu_client *c)
 {

@@ -20,12 +20,15 @@ struct fake {
 	struct record_occupancy_clusters clusters;
 	uint8_t clusters_attribute[72];
 	struct record_tensor_map tensor_map;
+	struct record_texture_create texture; // the last one
+	uint64_t last_object;		      // value of the last texture or surface
 
 	int hold_fences;	 // fences and watches wait until fake_release_fences
 	int drop_fences;	 // they never come
 	int deferred_after_wait; // becomes deferred when a wait times out
 	int sticky, deferred, lost;
 	int open_fails;
+	int addresses_only;	      // device memory is not there, but plenty
 	int fail_opcode, fail_result; // calls of this opcode answer this
 	uint64_t waits;		      // how often a wait had to wait
 };

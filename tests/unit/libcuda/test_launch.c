@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "guest/libcuda/libcuda.h"
+#include "protocol/guest/link_image.h"
 #include "tests/unit/libcuda/fake_client.h"
 
 #define PTX ".version 7.0\n"
@@ -200,7 +201,7 @@ static void linking_one_input(void **state)
 	assert_int_equal(
 	    cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "x", 0, NULL, NULL), 0);
 	assert_int_equal(
-	    cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "y", 0, NULL, NULL),
+	    cuLinkAddData_v2(link, CU_JIT_INPUT_NVVM, (void *)PTX, strlen(PTX), "y", 0, NULL, NULL),
 	    CUDA_ERROR_NOT_SUPPORTED);
 	assert_int_equal(cuLinkComplete(link, &image, &bytes), 0);
 	assert_int_equal(bytes, strlen(PTX) + 1);
@@ -209,6 +210,37 @@ static void linking_one_input(void **state)
 	assert_int_equal(cuModuleUnload(m), CUDA_ERROR_INVALID_HANDLE);
 	assert_int_equal(cuLinkDestroy(link), 0);
 	assert_int_equal(cuLinkDestroy(link), CUDA_ERROR_INVALID_HANDLE);
+}
+
+// Several inputs come back as one image that says how long it is.
+static void linking_several_inputs(void **state)
+{
+	struct link_image_header head;
+	CUlinkState link;
+	size_t bytes;
+	CUmodule m;
+	void *image;
+	const void *start;
+
+	(void)state;
+	assert_int_equal(cuLinkCreate_v2(0, NULL, NULL, &link), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX,
+						  strlen(PTX) - (size_t)i, "x", 0, NULL, NULL),
+				 0);
+	assert_int_equal(cuLinkComplete(link, &image, &bytes), 0);
+	assert_int_equal(
+	    cuLinkAddData_v2(link, CU_JIT_INPUT_PTX, (void *)PTX, strlen(PTX), "late", 0, NULL, NULL),
+	    CUDA_ERROR_INVALID_VALUE);
+	memcpy(&head, image, sizeof(head));
+	assert_int_equal(head.magic, LINK_IMAGE_MAGIC);
+	assert_int_equal(head.n_inputs, 3);
+	assert_int_equal(head.bytes, bytes);
+	start = image;
+	assert_int_equal(vc_image_size(&start), bytes);
+	assert_int_equal(cuModuleLoadData(&m, image), 0);
+	assert_int_equal(cuModuleUnload(m), 0);
+	assert_int_equal(cuLinkDestroy(link), 0);
 }
 
 static void linking_compiles_once_and_tells_errors(void **state)
@@ -344,6 +376,7 @@ int main(void)
 		cmocka_unit_test(attributes_travel_along),
 		cmocka_unit_test(libraries_and_kernels),
 		cmocka_unit_test(linking_one_input),
+		cmocka_unit_test(linking_several_inputs),
 		cmocka_unit_test(linking_compiles_once_and_tells_errors),
 		cmocka_unit_test(occupancy),
 		cmocka_unit_test(clusters),

@@ -70,7 +70,9 @@ static CUstream stream;
 
 static void late(void)
 {
+	const char *text;
 	CUcontext ctx;
+	int n;
 	CUdeviceptr p;
 
 	require(cuMemAlloc_v2(&p, 1) == CUDA_ERROR_DEINITIALIZED, 11);
@@ -78,6 +80,8 @@ static void late(void)
 	require(cuCtxGetCurrent(&ctx) == CUDA_ERROR_DEINITIALIZED, 13);
 	require(cuDevicePrimaryCtxRelease_v2(0) == CUDA_ERROR_DEINITIALIZED, 14);
 	require(cuInit(0) == CUDA_ERROR_DEINITIALIZED, 15);
+	require(cuDriverGetVersion(&n) == CUDA_ERROR_DEINITIALIZED, 16);
+	require(cuGetErrorString(CUDA_SUCCESS, &text) == CUDA_ERROR_DEINITIALIZED, 17);
 }
 
 static void early(void)

@@ -118,12 +118,13 @@ static void per_thread_forms_use_the_threads_stream(void **state)
 static void events_are_watched_once(void **state)
 {
 	CUevent e, never, untimed;
-	CUstream s;
+	CUstream s, other;
 	float ms;
 
 	(void)state;
 	fake_reset();
 	assert_int_equal(cuStreamCreate(&s, 0), 0);
+	assert_int_equal(cuStreamCreate(&other, 0), 0);
 	assert_int_equal(cuEventCreate(&e, 0), 0);
 	assert_int_equal(cuEventCreate(&never, 0), 0);
 	assert_int_equal(cuEventCreate(&untimed, CU_EVENT_DISABLE_TIMING), 0);
@@ -138,15 +139,19 @@ static void events_are_watched_once(void **state)
 	assert_int_equal(cuEventQuery(e), CUDA_ERROR_NOT_READY);
 	assert_int_equal(cuEventQuery(e), CUDA_ERROR_NOT_READY);
 	assert_int_equal(fake.counts[OPCODE_EVENT_WATCH], 1);
+	assert_int_equal(cuStreamSynchronize(other), 0); // what was waited for may have stood behind it
+	assert_int_equal(cuEventQuery(e), CUDA_ERROR_NOT_READY);
+	assert_int_equal(cuEventQuery(e), CUDA_ERROR_NOT_READY);
+	assert_int_equal(fake.counts[OPCODE_EVENT_WATCH], 2);
 	fake_release_fences();
 	assert_int_equal(cuEventQuery(e), 0);
 	assert_int_equal(cuEventSynchronize(e), 0);
-	assert_int_equal(fake.counts[OPCODE_EVENT_WATCH], 1);
+	assert_int_equal(fake.counts[OPCODE_EVENT_WATCH], 2);
 	// a stream known to be done answers for its events
 	assert_int_equal(cuEventRecord(e, s), 0);
 	assert_int_equal(cuStreamSynchronize(s), 0);
 	assert_int_equal(cuEventQuery(e), 0);
-	assert_int_equal(fake.counts[OPCODE_EVENT_WATCH], 1);
+	assert_int_equal(fake.counts[OPCODE_EVENT_WATCH], 2);
 	assert_int_equal(cuEventElapsedTime(&ms, e, never), CUDA_ERROR_INVALID_HANDLE);
 	assert_int_equal(cuEventRecord(untimed, s), 0);
 	assert_int_equal(cuEventElapsedTime(&ms, e, untimed), CUDA_ERROR_INVALID_HANDLE);

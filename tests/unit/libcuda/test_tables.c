@@ -49,6 +49,9 @@ static void table_is_sorted_and_complete(void **state)
 
 static void versions_resolve_as_the_driver_does(void **state)
 {
+	void *none = &none;
+	int st = 7;
+
 	(void)state;
 	EXPECT("cuMemAlloc", 3020, 0, cuMemAlloc_v2);
 	EXPECT("cuMemAlloc", 3019, 0, cuMemAlloc);
@@ -63,7 +66,10 @@ static void versions_resolve_as_the_driver_does(void **state)
 	EXPECT("cuLaunchKernel", 4000, 0, cuLaunchKernel);
 	EXPECT("cuLaunchKernel", 7000, 1, cuLaunchKernel);
 	EXPECT("cuLaunchKernel", 7000, 2, cuLaunchKernel_ptsz);
-	EXPECT("cuLaunchKernel", 6050, 2, cuLaunchKernel);
+	// The plain form is there, but the per-thread one that is asked for is newer.
+	assert_int_equal(cuGetProcAddress_v2("cuLaunchKernel", &none, 6050, 2, &st), CUDA_SUCCESS);
+	assert_int_equal(st, CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT);
+	assert_null(none);
 	EXPECT("cuMemcpyHtoD", 7000, 3, cuMemcpyHtoD_v2_ptds);
 	EXPECT("cuStreamGetCaptureInfo", 10010, 2, cuStreamGetCaptureInfo_ptsz);
 	EXPECT("cuStreamGetCaptureInfo", 12030, 2, cuStreamGetCaptureInfo_v3_ptsz);

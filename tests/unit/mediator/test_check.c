@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/limits.h"
 #include "mediator/session/check.h"
 
 static const char *why;
@@ -178,6 +179,76 @@ static void test_executors_texts_and_codes(void **state)
 	assert_int_equal(CHECK(PHASE_STARTING, ready), LINK_E_PROTOCOL);
 }
 
+static void test_device_and_sensor(void **state)
+{
+	struct link_device device = { .header = { LINK_MAGIC, LINK_DEVICE, 0, sizeof(device), 1 } };
+	struct link_sensor_ready ready = { .header = { LINK_MAGIC, LINK_SENSOR_READY, 0, sizeof(ready), 0 } };
+	struct link_sensed sensed = { .header = { LINK_MAGIC, LINK_SENSED, 0, sizeof(sensed), 0 } };
+
+	(void)state;
+	assert_int_equal(CHECK(PHASE_NEW, device), LINK_E_PROTOCOL);
+	assert_int_equal(CHECK(PHASE_READY, device), 0);
+	device.flags = LINK_DEVICE_CARD;
+	assert_int_equal(CHECK(PHASE_READY, device), 0);
+	device.flags = LINK_DEVICE_CARD << 1;
+	assert_int_equal(CHECK(PHASE_READY, device), LINK_E_PROTOCOL);
+
+	assert_int_equal(CHECK(PHASE_SENSOR_STARTING, ready), 0);
+	assert_int_equal(CHECK(PHASE_SENSOR_SERVING, ready), LINK_E_PROTOCOL);
+	assert_int_equal(CHECK(PHASE_READY, ready), LINK_E_PROTOCOL);
+	assert_int_equal(CHECK(PHASE_SENSOR_SERVING, sensed), 0);
+	assert_int_equal(CHECK(PHASE_SENSOR_STARTING, sensed), LINK_E_PROTOCOL);
+	assert_int_equal(CHECK(PHASE_SERVING, sensed), LINK_E_PROTOCOL);
+	assert_int_equal(CHECK(PHASE_NONE, sensed), LINK_E_PROTOCOL); // nobody asked
+	ready.identity.attribute_count = DEVICE_ATTRIBUTES + 1;
+	assert_int_equal(CHECK(PHASE_SENSOR_STARTING, ready), LINK_E_PROTOCOL);
+	ready.identity.attribute_count = DEVICE_ATTRIBUTES;
+	memset(ready.identity.name, 'x', sizeof(ready.identity.name));
+	assert_int_equal(CHECK(PHASE_SENSOR_STARTING, ready), LINK_E_PROTOCOL);
+	memset(sensed.texts.vbios, 'x', sizeof(sensed.texts.vbios));
+	assert_int_equal(CHECK(PHASE_SENSOR_SERVING, sensed), LINK_E_PROTOCOL);
+	sensed.texts.vbios[31] = 0;
+	sensed.n_xids = LINK_SENSED_XIDS;
+	assert_int_equal(CHECK(PHASE_SENSOR_SERVING, sensed), 0);
+	sensed.n_xids++;
+	assert_int_equal(CHECK(PHASE_SENSOR_SERVING, sensed), LINK_E_PROTOCOL);
+	sensed.n_xids = 0;
+	sensed.lost = 2;
+	assert_int_equal(CHECK(PHASE_SENSOR_SERVING, sensed), LINK_E_PROTOCOL);
+}
+
+static void test_sharing(void **state)
+{
+	struct link_share share = { .header = { LINK_MAGIC, LINK_SHARE, 0, sizeof(share), 1 } };
+	struct link_take take = { .header = { LINK_MAGIC, LINK_TAKE, 0, sizeof(take), 1 } };
+	struct link_drop drop = { .header = { LINK_MAGIC, LINK_DROP, 0, sizeof(drop), 1 }, .owner = 1 };
+
+	(void)state;
+	assert_int_equal(CHECK(PHASE_SERVING, share), 0);
+	assert_int_equal(CHECK(PHASE_SERVING, take), 0);
+	assert_int_equal(CHECK(PHASE_SERVING, drop), 0);
+	assert_int_equal(CHECK(PHASE_STARTING, share), LINK_E_PROTOCOL);
+	assert_int_equal(CHECK(PHASE_READY, take), LINK_E_PROTOCOL);
+	assert_int_equal(CHECK(PHASE_NEW, drop), LINK_E_PROTOCOL);
+	// One fd, if the header says so; only here.
+	share.header.n_fds = take.header.n_fds = 1;
+	assert_int_equal(check_packet(PHASE_SERVING, &share, sizeof(share), 1, &why), 0);
+	assert_int_equal(CHECK(PHASE_SERVING, share), LINK_E_PROTOCOL);
+	assert_int_equal(check_packet(PHASE_SERVING, &take, sizeof(take), 1, &why), LINK_E_PROTOCOL);
+	share.header.n_fds = 2;
+	assert_int_equal(check_packet(PHASE_SERVING, &share, sizeof(share), 2, &why), LINK_E_PROTOCOL);
+	share.header.n_fds = 0;
+	share.bytes = VGPU_WINDOW_BYTES;
+	assert_int_equal(CHECK(PHASE_SERVING, share), 0);
+	share.bytes++;
+	assert_int_equal(CHECK(PHASE_SERVING, share), LINK_E_PROTOCOL);
+	drop.owner = 2;
+	assert_int_equal(CHECK(PHASE_SERVING, drop), LINK_E_PROTOCOL);
+	drop.owner = 0;
+	drop.reserved = 1;
+	assert_int_equal(CHECK(PHASE_SERVING, drop), LINK_E_PROTOCOL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -188,6 +259,8 @@ int main(void)
 		cmocka_unit_test(test_versions),
 		cmocka_unit_test(test_tenant_fields),
 		cmocka_unit_test(test_executors_texts_and_codes),
+		cmocka_unit_test(test_device_and_sensor),
+		cmocka_unit_test(test_sharing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

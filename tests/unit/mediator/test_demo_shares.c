@@ -10,15 +10,21 @@
 
 #define SECOND 1000000000ull
 
-// One second later, with what each tenant got (percent) and whether it was in demand.
+// So much later, with what each tenant got (percent) and whether it was in demand.
+static void later_by(uint64_t ns, struct demo_sample *s, const unsigned got[DEMO_TENANTS],
+		     const unsigned in_demand[DEMO_TENANTS])
+{
+	s->now_ns += ns;
+	for (unsigned i = 0; i < DEMO_TENANTS; i++) {
+		s->tenant[i].contended_gpu_ns += got[i] * ns / 100;
+		s->tenant[i].contended_ns += in_demand[i] * ns / 100;
+	}
+}
+
 static void later(struct demo_sample *s, const unsigned got[DEMO_TENANTS],
 		  const unsigned in_demand[DEMO_TENANTS])
 {
-	s->now_ns += SECOND;
-	for (unsigned i = 0; i < DEMO_TENANTS; i++) {
-		s->tenant[i].contended_gpu_ns += got[i] * SECOND / 100;
-		s->tenant[i].contended_ns += in_demand[i] * SECOND / 100;
-	}
+	later_by(SECOND, s, got, in_demand);
 }
 
 static void test_shares_of_common_time(void **state)
@@ -49,6 +55,29 @@ static void test_shares_of_common_time(void **state)
 	assert_int_equal(d.common_ns, 2 * SECOND);
 }
 
+// Nine tenths of a second and a gap, again and again: who was away is still catching up in all of it.
+static void test_short_times_do_not_count(void **state)
+{
+	static const unsigned all[] = { 100, 100, 100 }, one_pauses[] = { 100, 100, 40 };
+	static const unsigned fair[] = { 56, 28, 14 }, unfair[] = { 40, 40, 20 };
+	struct demo_shares d = { .weight = { 4, 2, 1 } };
+	struct demo_sample s = { .now_ns = 7 * SECOND };
+
+	(void)state;
+	demo_shares_add(&d, &s);
+	for (unsigned i = 0; i < 50; i++) {
+		later_by(SECOND / 10, &s, unfair, i % 10 == 9 ? one_pauses : all);
+		demo_shares_add(&d, &s);
+		assert_int_equal(d.common_ns, 0);
+	}
+	for (unsigned i = 1; i < 30; i++) {
+		later_by(SECOND / 10, &s, fair, all);
+		demo_shares_add(&d, &s);
+		assert_int_equal(d.common_ns, i < 10 ? 0 : i * (SECOND / 10));
+	}
+	assert_true(demo_shares_error(&d) < 0.01);
+}
+
 static void test_nothing_known(void **state)
 {
 	struct demo_shares d = { .weight = { 4, 2, 1 } };
@@ -62,6 +91,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shares_of_common_time),
+		cmocka_unit_test(test_short_times_do_not_count),
 		cmocka_unit_test(test_nothing_known),
 	};
 

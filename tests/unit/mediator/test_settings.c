@@ -141,6 +141,10 @@ static void test_rules_between_settings(void **state)
 	settings_init(&s);
 	assert_int_equal(set("paths.run_directory=relative"), 0);
 	assert_int_equal(settings_check(&s, error, sizeof(error)), -EINVAL);
+	settings_init(&s);
+	assert_int_equal(set("store.path=store.db"), 0);
+	assert_int_equal(settings_check(&s, error, sizeof(error)), -EINVAL);
+	assert_non_null(strstr(error, "store.path"));
 }
 
 static int read_text(const char *text)
@@ -192,6 +196,101 @@ static void test_documentation_fits_and_is_complete(void **state)
 	free(text);
 }
 
+static void test_pools_and_profiles(void **state)
+{
+	const struct named_policy *profile;
+
+	(void)state;
+	assert_int_equal(set("pool A.weight=300"), 0);
+	assert_int_equal(set("pool A.share=30"), 0);
+	assert_int_equal(set("profile small.gpu_cap=12.5"), 0);
+	assert_int_equal(set("profile small.priority=low"), 0);
+	assert_int_equal(s.n_pools, 1);
+	assert_string_equal(s.pools[0].name, "A");
+	assert_int_equal(s.pools[0].policy.value[POLICY_SHARE], 3000);
+	profile = settings_profile(&s, "small");
+	assert_non_null(profile);
+	assert_int_equal(profile->policy.value[POLICY_GPU_CAP], 1250);
+	assert_null(settings_profile(&s, "no-such-profile"));
+	assert_int_equal(settings_check(&s, error, sizeof(error)), 0);
+	assert_int_equal(set("profile small.weight=5"), 0);
+	assert_true(settings_check(&s, error, sizeof(error)) < 0);
+	assert_non_null(strstr(error, "profile small"));
+}
+
+static void test_what_pools_and_profiles_refuse(void **state)
+{
+	static const char *const words[] = {
+		"pool .weight=1",    "pool a/b.weight=1",     "pool A.memory=1G", "pool A.weight=0",
+		"profile x.share=5", "profile x.class=fast",  "pools A.weight=1", "profile x.nothing=1",
+		"pool A.weight=",    "profile x.gpu_cap=101", "poolA.weight=1"
+	};
+	char word[100];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (set(words[i]) >= 0)
+			fail_msg("%s was taken", words[i]);
+		assert_true(error[0]);
+	}
+	for (unsigned i = 0; i < VGPU_MAX_PROFILES; i++) {
+		snprintf(word, sizeof(word), "profile p%u.weight=1", i);
+		if (i < VGPU_MAX_PROFILES - 1) // one is there from above
+			assert_int_equal(set(word), 0);
+		else
+			assert_true(set(word) < 0);
+	}
+	assert_int_equal(set("tenant.profile=nobody"), 0);
+	assert_true(settings_check(&s, error, sizeof(error)) < 0);
+	assert_int_equal(set("tenant.profile="), 0);
+	assert_int_equal(set("tenant.pool=nowhere"), 0);
+	assert_true(settings_check(&s, error, sizeof(error)) < 0);
+}
+
+static struct setting_view view_of(const char *name)
+{
+	struct setting_view v;
+
+	for (unsigned i = 0; i < SETTINGS; i++) {
+		char is[80];
+
+		settings_view(&s, (enum setting_index)i, &v);
+		snprintf(is, sizeof(is), "%s.%s", v.section, v.key);
+		if (strcmp(is, name) == 0)
+			return v;
+	}
+	fail_msg("no setting %s", name);
+	return v;
+}
+
+static void test_where_values_come_from(void **state)
+{
+	char path[] = "/tmp/vgpu-settings-XXXXXX";
+	int fd = mkstemp(path);
+	static const char text[] = "[turn]\nlength = 3 ms\nround = 1 s\n[pool gold]\nweight = 3\n";
+	struct setting_view v;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	close(fd);
+	assert_int_equal(settings_read_file(&s, path, error, sizeof(error)), 0);
+	unlink(path);
+	assert_int_equal(set("turn.round=2 s"), 0);
+	assert_int_equal(set("profile small.weight=3"), 0);
+	assert_true(set("turn.shortest=never") < 0);
+	v = view_of("turn.length");
+	assert_int_equal(v.source, SETTINGS_FILE);
+	assert_int_equal(v.number, 3 * NSEC_PER_MSEC);
+	assert_int_equal(v.default_number, 8 * NSEC_PER_MSEC);
+	assert_string_equal(v.shown, "3ms");
+	assert_int_equal(view_of("turn.round").source, SETTINGS_COMMAND_LINE);
+	assert_int_equal(view_of("turn.shortest").source, SETTINGS_DEFAULT);
+	assert_string_equal(view_of("log.level").text, "info");
+	assert_int_equal(s.pools[0].source, SETTINGS_FILE);
+	assert_int_equal(s.profiles[0].source, SETTINGS_COMMAND_LINE);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, set_up)
@@ -204,6 +303,9 @@ int main(void)
 		T(test_rules_between_settings),
 		T(test_files),
 		T(test_documentation_fits_and_is_complete),
+		T(test_where_values_come_from),
+		cmocka_unit_test_setup(test_pools_and_profiles, set_up),
+		cmocka_unit_test_setup(test_what_pools_and_profiles_refuse, set_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,34 @@ static void traps(void **state)
 	    0x41414141, 0, PTX_FAULT_TRAP, 0);
 }
 
+// A kernel sets the conditions that the machine's owner knows, and no others.
+static bool set_known(void *opaque, uint64_t name, uint32_t value)
+{
+	*(_Atomic uint32_t *)opaque = value;
+	return name == 77;
+}
+
+static void conditions(void **state)
+{
+	static const char text[] =
+	    HEAD ".extern .func cudaGraphSetConditional (.param .b64 h, .param .b32 v);\n"
+		 ".entry k(.param .u64 p0, .param .u64 p1) {\n"
+		 ".reg .b64 %a, %b; .reg .b32 %r; .param .b64 q; .param .b32 w;\n"
+		 "ld.param.u64 %a, [p0]; ld.param.u64 %b, [p1]; cvt.u32.u64 %r, %b;\n"
+		 "st.param.b64 [q], %a; st.param.b32 [w], %r; call cudaGraphSetConditional, (q, w); ret; }";
+	_Atomic uint32_t value = 0;
+
+	(void)state;
+	expect_fault(text, 77, 1, PTX_FAULT_ADDRESS, 77); // there are none
+	ptx_machine_conditions(ptx_test_machine, set_known, &value);
+	m = load(text);
+	RUN(m, "k", SHAPE(1, 1), 77, 42);
+	assert_int_equal(value, 42);
+	ptx_module_free(m);
+	expect_fault(text, 78, 1, PTX_FAULT_ADDRESS, 78);
+	ptx_machine_conditions(ptx_test_machine, NULL, NULL);
+}
+
 static void endless_recursion(void **state)
 {
 	(void)state;
@@ -270,6 +298,7 @@ int main(void)
 		cmocka_unit_test_teardown(misaligned_accesses, after),
 		cmocka_unit_test_teardown(shared_memory_is_bounded, after),
 		cmocka_unit_test_teardown(traps, after),
+		cmocka_unit_test_teardown(conditions, after),
 		cmocka_unit_test_teardown(endless_recursion, after),
 		cmocka_unit_test_teardown(huge_frames_hit_the_guard, after),
 		cmocka_unit_test_teardown(endless_loops_can_be_stopped, after),

@@ -19,8 +19,8 @@ static void unsupported_instructions(void **state)
 		       7, "wmma.load.a.sync", "not supported");
 	expect_refused(BODY("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f1}, {%r1}, {%r1}, {%f1};"),
 		       6, "mma.sync", "not supported");
-	expect_refused(BODY("tex.2d.v4.f32.s32 {%f1, %f1, %f1, %f1}, [%w1, {%r1, %r2}];"), 6, "tex.2d",
-		       "not supported");
+	expect_refused(BODY("tex.2d.v4.f32.s32 {%f1, %f1, %f1, %f1}, [name, {%r1, %r2}];"), 6, "tex.2d",
+		       "references are not supported");
 	expect_refused(BODY("cp.async.bulk.shared::cluster.global [%w1], [%w2], 16;"), 6, "cp.async.bulk",
 		       "unsupported modifier");
 	expect_refused(BODY("setmaxnreg.inc.sync.aligned.u32 232;"), 6, "setmaxnreg", "not supported");

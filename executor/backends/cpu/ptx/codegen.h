@@ -96,7 +96,7 @@ LLVMTypeRef cg_func_type(struct ptx_cg *cg, const struct ptx_func *f);
 	X(special) X(testp) X(copysign) X(setp) X(set) X(selp) X(slct) X(cvt) X(cvta) X(isspacep) \
 	X(mov) X(ld) X(st) X(atom) X(red) X(nop) X(prefetch) X(cpasync) X(fence) X(bar) X(shfl) \
 	X(vote) X(activemask) X(match) X(redux) X(bra) X(brx) X(call) X(ret) X(exit) X(trap) \
-	X(nanosleep)
+	X(nanosleep) X(tex) X(txq) X(suld) X(sust) X(sured)
 // clang-format on
 #define X(name) void ptx_emit_##name(struct ptx_cg *cg, const struct ptx_insn *in);
 PTX_EMITTERS(X)

@@ -229,6 +229,11 @@ void ptx_emit_call(struct ptx_cg *cg, const struct ptx_insn *in)
 		call_assertfail(cg, c);
 		return;
 	}
+	if (c->target.kind == OPD_FUNC && ptx_builtin_of(f) == PTX_BUILTIN_CONDITION) {
+		CG_RT(cg, ptx_rt_set_condition, cg->void_t, cg->blk, builtin_arg(cg, c, 0, 64),
+		      builtin_arg(cg, c, 1, 32));
+		return;
+	}
 	args[0] = cg->blk;
 	args[1] = cg->self;
 	for (int i = 0; i < 3; i++)

@@ -11,6 +11,7 @@
 #ifndef VGPU_EXECUTOR_CPU_PTX_H
 #define VGPU_EXECUTOR_CPU_PTX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -119,7 +120,7 @@ enum ptx_fault_kind {
 struct ptx_fault {
 	enum ptx_fault_kind kind;
 	uint64_t addr; // of the access, for ADDRESS and MISALIGNED
-	char text[256];
+	char text[512];
 };
 
 /*
@@ -137,6 +138,11 @@ void ptx_machine_stop(struct ptx_machine *m);
 // dropped.
 void ptx_machine_output(struct ptx_machine *m, void (*print)(void *opaque, const char *text, size_t len),
 			void *opaque);
+
+// What cudaGraphSetConditional does, called from worker threads, several at a time; false: the name is no
+// condition's, which is the kernel's fault. Set while nothing runs. NULL: there are no conditions.
+void ptx_machine_conditions(struct ptx_machine *m, bool (*set)(void *opaque, uint64_t name, uint32_t value),
+			    void *opaque);
 
 // Upper bounds that a launch is checked against.
 #define PTX_MAX_BLOCK_THREADS 1024u

@@ -129,6 +129,7 @@ enum ptx_operand_kind {
 	OPD_SREG,
 	OPD_VEC,
 	OPD_ADDR, // [reg or var or nothing + off]
+	OPD_TEX,  // [reg, coordinates]: elems
 	OPD_SINK, // _
 };
 

@@ -38,6 +38,8 @@ struct ptx_machine {
 	pthread_mutex_t print_lock;
 	void (*print)(void *opaque, const char *text, size_t len);
 	void *print_opaque;
+	bool (*condition)(void *opaque, uint64_t name, uint32_t value);
+	void *condition_opaque;
 };
 
 void ptx_out_flush(struct ptx_worker *w)
@@ -371,6 +373,24 @@ void ptx_machine_output(struct ptx_machine *m, void (*print)(void *opaque, const
 {
 	m->print = print;
 	m->print_opaque = opaque;
+}
+
+void ptx_machine_conditions(struct ptx_machine *m, bool (*set)(void *opaque, uint64_t name, uint32_t value),
+			    void *opaque)
+{
+	m->condition = set;
+	m->condition_opaque = opaque;
+}
+
+void ptx_rt_set_condition(const struct ptx_block *blk, uint64_t name, uint32_t value)
+{
+	struct ptx_worker *w = blk->cta->worker;
+	const struct ptx_machine *m = w->job->machine;
+
+	if (m->condition && m->condition(m->condition_opaque, name, value))
+		return;
+	ptx_job_fault(w->job, PTX_FAULT_ADDRESS, name, "a condition is set that is none");
+	ptx_leave(w);
 }
 
 void ptx_machine_stop(struct ptx_machine *m)

@@ -17,6 +17,7 @@ enum ptx_op_flag {
 	OF_TABLE = 1 << 4,  // operand 1 is a .branchtargets label
 	OF_ATOM = 1 << 5,   // touches memory that others may change: a loop of it may poll
 	OF_YIELD = 1 << 6,  // lets other threads go on
+	OF_TEX = 1 << 7,    // an address is of an object, and coordinates
 };
 
 struct ptx_op {

@@ -321,7 +321,8 @@ static void parse_target(struct ptx_parser *p)
 
 			for (size_t i = 3; i < t.len && t.text[i] >= '0' && t.text[i] <= '9'; i++)
 				sm = sm * 10 + (t.text[i] - '0');
-			p->unit->sm = sm;
+			if (sm > p->unit->sm)
+				p->unit->sm = sm; // the highest of texts that were linked
 		}
 	} while (ptx_accept(p, ','));
 }
@@ -333,7 +334,7 @@ static struct ptx_func *find_or_add_func(struct ptx_parser *p, const struct ptx_
 
 	if (y) {
 		f = y->obj;
-		if (y->kind != SYM_FUNC || f->is_entry != is_entry || f->has_body)
+		if (y->kind != SYM_FUNC || f->is_entry != is_entry)
 			ptx_parse_fail(p, "'%.80s' is declared twice", y->name);
 		return f;
 	}
@@ -389,10 +390,11 @@ static void parse_func_directives(struct ptx_parser *p, struct ptx_func *f)
 
 static void parse_func(struct ptx_parser *p, bool is_entry)
 {
-	struct ptx_var **rets = NULL;
-	uint32_t n_rets = 0;
+	struct ptx_var **rets = NULL, **params = NULL;
+	uint32_t n_rets = 0, n_params = 0;
 	struct ptx_func *f;
 	struct ptx_tok name;
+	bool defined;
 
 	ptx_scope_push(p);
 	if (!is_entry && ptx_is_punct(p, '('))
@@ -403,12 +405,18 @@ static void parse_func(struct ptx_parser *p, bool is_entry)
 	p->scope = inner->outer;
 	f = find_or_add_func(p, &name, is_entry);
 	p->scope = inner;
-	f->rets = rets;
-	f->n_rets = n_rets;
-	f->n_params = 0;
+	defined = f->has_body; // a declaration may follow, in texts that were linked
 	if (ptx_is_punct(p, '('))
-		f->params = ptx_parse_params(p, true, &f->n_params);
+		params = ptx_parse_params(p, true, &n_params);
+	if (!defined) {
+		f->rets = rets;
+		f->n_rets = n_rets;
+		f->params = params;
+		f->n_params = n_params;
+	}
 	parse_func_directives(p, f);
+	if (defined && ptx_is_punct(p, '{'))
+		ptx_parse_fail(p, "'%.80s' is declared twice", f->name);
 	if (ptx_is_punct(p, '{')) {
 		f->has_body = true;
 		p->func = f;

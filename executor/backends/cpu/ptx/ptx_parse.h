@@ -64,6 +64,7 @@ struct ptx_parser {
 	const char *opcode;    // for error messages
 	size_t opcode_len;
 	unsigned opcode_line;
+	bool texture; // addresses of the instruction are of textures or surfaces
 	struct ptx_sym *buckets[PTX_BUCKETS];
 };
 

@@ -340,14 +340,14 @@ static void link_var(struct ptx_parser *p, struct ptx_var *v)
 	ptx_sym_add(p, v->name, SYM_VAR, v);
 }
 
-// An extern declaration may be followed by the definition of the same name.
-static struct ptx_var *declared_before(struct ptx_parser *p, const struct ptx_tok *t)
+// An extern declaration may come before or behind the definition of the same name.
+static struct ptx_var *declared_before(struct ptx_parser *p, const struct ptx_tok *t, bool is_extern)
 {
 	struct ptx_sym *y = ptx_sym_find(p, t->text, t->len);
 
 	if (p->func || !y)
 		return NULL;
-	if (y->kind != SYM_VAR || !((struct ptx_var *)y->obj)->is_extern)
+	if (y->kind != SYM_VAR || !(is_extern || ((struct ptx_var *)y->obj)->is_extern))
 		ptx_parse_fail(p, "'%.80s' is declared twice", y->name);
 	return y->obj;
 }
@@ -355,7 +355,7 @@ static struct ptx_var *declared_before(struct ptx_parser *p, const struct ptx_to
 static void parse_declarator(struct ptx_parser *p, struct ptx_var *v, unsigned vec, bool is_extern)
 {
 	struct ptx_tok t = ptx_expect_name(p);
-	struct ptx_var *old = declared_before(p, &t);
+	struct ptx_var *old = declared_before(p, &t, is_extern);
 	uint64_t strides[MAX_DIMS];
 
 	v->name = ptx_copy_name(p, &t);

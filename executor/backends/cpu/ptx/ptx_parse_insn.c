@@ -129,9 +129,37 @@ static void parse_address(struct ptx_parser *p, struct ptx_operand *o)
 		o->off = (int64_t)ptx_parse_const(p, T_U64).value;
 	}
 	if (ptx_is_punct(p, ','))
-		ptx_parse_fail(p, "texture and tensor addresses are not supported");
+		ptx_parse_fail(p, "tensor addresses are not supported");
 	ptx_expect(p, ']');
 	o->kind = OPD_ADDR;
+}
+
+static void parse_vector(struct ptx_parser *p, struct ptx_operand *o);
+
+// [object, {x, y}]: the object's value in a register; a sampler apart from the texture is not supported.
+static void parse_texture(struct ptx_parser *p, struct ptx_operand *o)
+{
+	struct ptx_operand base = { 0 };
+
+	ptx_expect(p, '[');
+	parse_name_operand(p, &base);
+	if (base.kind != OPD_REG)
+		ptx_parse_fail(p,
+			       "texture and surface references are not supported, only objects in registers");
+	ptx_expect(p, ',');
+	p->texture = false; // coordinates have none of their own
+	if (ptx_is_punct(p, '{')) {
+		parse_vector(p, o);
+	} else {
+		o->n = 1;
+		o->elems = ptx_new(p, sizeof(*o->elems));
+		parse_operand(p, o->elems);
+	}
+	if (ptx_is_punct(p, ','))
+		ptx_parse_fail(p, "samplers apart from textures are not supported");
+	ptx_expect(p, ']');
+	o->reg = base.reg;
+	o->kind = OPD_TEX;
 }
 
 static void parse_vector(struct ptx_parser *p, struct ptx_operand *o)
@@ -160,7 +188,9 @@ static void parse_vector(struct ptx_parser *p, struct ptx_operand *o)
 
 static void parse_operand(struct ptx_parser *p, struct ptx_operand *o)
 {
-	if (ptx_is_punct(p, '[')) {
+	if (ptx_is_punct(p, '[') && p->texture) {
+		parse_texture(p, o);
+	} else if (ptx_is_punct(p, '[')) {
 		parse_address(p, o);
 	} else if (ptx_is_punct(p, '{')) {
 		parse_vector(p, o);
@@ -380,6 +410,7 @@ static void parse_insn(struct ptx_parser *p, const struct ptx_tok *name, struct 
 		ptx_parse_fail(p, "instruction is not supported by the cpu backend");
 	while (p->tok.kind == TOK_DOT)
 		parse_modifier(p, in);
+	p->texture = in->op->flags & OF_TEX;
 	if (in->op->flags & OF_CALL)
 		parse_call(p, in);
 	else

@@ -160,18 +160,14 @@ uint32_t ptx_rt_vprintf(const struct ptx_block *blk, struct ptx_fiber *self, uin
 void ptx_rt_assertfail(const struct ptx_block *blk, const uint32_t *tid, uint64_t msg, uint64_t file,
 		       uint32_t line, uint64_t func)
 {
-	char parts[3][96], text[256];
+	char parts[3][128], text[512];
 	uint64_t from[3] = { file, func, msg };
-	int n;
 
 	for (int i = 0; i < 3; i++)
 		read_string(blk, from[i], parts[i], sizeof(parts[i]));
-	n = snprintf(text, sizeof(text),
-		     "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.", parts[0],
-		     line, parts[1], blk->ctaid[0], blk->ctaid[1], blk->ctaid[2], tid[0], tid[1], tid[2],
-		     parts[2]);
-	if (n >= (int)sizeof(text))
-		memcpy(text + sizeof(text) - 4, "...", 4);
+	snprintf(text, sizeof(text),
+		 "%s:%u: %s: block: [%u,%u,%u], thread: [%u,%u,%u] Assertion `%s` failed.", parts[0], line,
+		 parts[1], blk->ctaid[0], blk->ctaid[1], blk->ctaid[2], tid[0], tid[1], tid[2], parts[2]);
 	ptx_job_fault(blk->cta->worker->job, PTX_FAULT_ASSERT, 0, text);
 	ptx_leave(blk->cta->worker);
 }

@@ -87,6 +87,8 @@ enum ptx_redux_op { REDUX_ADD, REDUX_MIN, REDUX_MAX, REDUX_UMIN, REDUX_UMAX, RED
 uint32_t ptx_rt_vprintf(const struct ptx_block *blk, struct ptx_fiber *self, uint64_t fmt, uint64_t args);
 _Noreturn void ptx_rt_assertfail(const struct ptx_block *blk, const uint32_t *tid, uint64_t msg,
 				 uint64_t file, uint32_t line, uint64_t func);
+// A name that is no condition's is a fault.
+void ptx_rt_set_condition(const struct ptx_block *blk, uint64_t name, uint32_t value);
 uint64_t ptx_rt_clock(void);
 uint64_t ptx_rt_globaltimer(void);
 
@@ -111,5 +113,30 @@ float ptx_rt_cos_f32(float v);
 uint32_t ptx_rt_atomic_half(uint64_t addr, uint32_t value, uint32_t n, uint32_t format_op);
 void ptx_rt_cas128(uint64_t addr, const uint64_t *cmp, const uint64_t *val, uint64_t *old, uint32_t op);
 uint32_t ptx_rt_prmt(uint32_t a, uint32_t b, uint32_t sel, uint32_t mode);
+
+// ---- textures and surfaces (ptx_rt_tex.c, ptx_rt_surf.c) ----
+enum ptx_geometry { GEOM_1D, GEOM_2D, GEOM_3D, GEOM_A1D, GEOM_A2D, GEOM_CUBE, GEOM_ACUBE };
+#define PTX_TEX_GEOMETRY 7u
+#define PTX_TEX_INTEGER	 (1u << 3) // coordinates are .s32
+#define PTX_TEX_GATHER	 (1u << 4) // tld4; its component in the bits from PTX_TEX_COMP on
+#define PTX_TEX_COMP	 5u
+#define PTX_TEX_COORDS	 5u // words: layer (of layered ones), x, y, z; the last one is the level of detail
+// How of PTX_TEX_* and a geometry. ret gets the bits of four channels.
+void ptx_rt_tex(const struct ptx_block *blk, uint64_t object, uint32_t how, const uint32_t *coords,
+		uint32_t *ret);
+enum ptx_surface_clamp { SURFACE_TRAP, SURFACE_CLAMP, SURFACE_ZERO };
+// A surface's bytes at the place that coords (layer, x in bytes, y, z) name; 0: outside, and nothing is to be
+// done. how: geometry | clamp << 3.
+uint64_t ptx_rt_surface(const struct ptx_block *blk, uint64_t object, uint32_t how, const uint32_t *coords,
+			uint32_t bytes);
+enum ptx_texture_query {
+	QUERY_WIDTH,
+	QUERY_HEIGHT,
+	QUERY_DEPTH,
+	QUERY_LAYERS,
+	QUERY_LEVELS,
+	QUERY_NORMALIZED,
+};
+uint32_t ptx_rt_txq(const struct ptx_block *blk, uint64_t object, uint32_t query, uint32_t is_surface);
 
 #endif

@@ -30,6 +30,8 @@ enum ptx_builtin ptx_builtin_of(const struct ptx_func *f)
 		return PTX_BUILTIN_VPRINTF;
 	if (!strcmp(f->name, "__assertfail") && f->n_params == 5)
 		return PTX_BUILTIN_ASSERTFAIL;
+	if (!strcmp(f->name, "cudaGraphSetConditional") && f->n_params == 2 && !f->n_rets)
+		return PTX_BUILTIN_CONDITION;
 	return PTX_BUILTIN_NONE;
 }
 

@@ -8,7 +8,7 @@
 #include "executor/backends/cpu/ptx/ptx_ast.h"
 
 // Functions without body that the engine supplies itself.
-enum ptx_builtin { PTX_BUILTIN_NONE, PTX_BUILTIN_VPRINTF, PTX_BUILTIN_ASSERTFAIL };
+enum ptx_builtin { PTX_BUILTIN_NONE, PTX_BUILTIN_VPRINTF, PTX_BUILTIN_ASSERTFAIL, PTX_BUILTIN_CONDITION };
 enum ptx_builtin ptx_builtin_of(const struct ptx_func *f);
 
 // Gives the shared variables of an entry their offsets (they may differ from entry to entry); returns the

@@ -75,6 +75,10 @@ enum ptx_word_class {
 	K_AMT = 1 << 25,   // shiftamt
 	K_FENCE = 1 << 26, // words of fence and griddepcontrol
 	K_COPY = 1 << 27,  // words of cp.async
+	K_GEOM = 1 << 28,  // of textures and surfaces
+	K_TEX = 1 << 29,   // level, components
+	K_QUERY = 1 << 30, // width height ...
+	K_SURF = 1u << 31, // b trap clamp zero
 };
 
 // X(identifier, spelling, classes)
@@ -178,9 +182,9 @@ enum ptx_word_class {
 	X(any, "any", K_VOTE)                              \
 	X(ballot, "ballot", K_VOTE)                        \
 	X(wrap, "wrap", K_WC)                              \
-	X(clamp, "clamp", K_WC)                            \
+	X(clamp, "clamp", K_WC | K_SURF)                   \
 	X(l, "l", K_WC)                                    \
-	X(r, "r", K_WC)                                    \
+	X(r, "r", K_WC | K_TEX)                            \
 	X(f4e, "f4e", K_PRMT)                              \
 	X(b4e, "b4e", K_PRMT)                              \
 	X(rc8, "rc8", K_PRMT)                              \
@@ -209,6 +213,25 @@ enum ptx_word_class {
 	X(async, "async", K_COPY)                          \
 	X(commit_group, "commit_group", K_COPY)            \
 	X(wait_group, "wait_group", K_COPY)                \
+	X(g1d, "1d", K_GEOM)                               \
+	X(g2d, "2d", K_GEOM)                               \
+	X(g3d, "3d", K_GEOM)                               \
+	X(a1d, "a1d", K_GEOM)                              \
+	X(a2d, "a2d", K_GEOM)                              \
+	X(cube, "cube", K_GEOM)                            \
+	X(acube, "acube", K_GEOM)                          \
+	X(level, "level", K_TEX)                           \
+	X(g, "g", K_TEX)                                   \
+	X(b, "b", K_TEX | K_SURF)                          \
+	X(a, "a", K_TEX)                                   \
+	X(trap, "trap", K_SURF)                            \
+	X(zero, "zero", K_SURF)                            \
+	X(width, "width", K_QUERY)                         \
+	X(height, "height", K_QUERY)                       \
+	X(depth, "depth", K_QUERY)                         \
+	X(array_size, "array_size", K_QUERY)               \
+	X(num_levels, "num_mipmap_levels", K_QUERY)        \
+	X(normalized, "normalized_coords", K_QUERY)        \
 	X(wait_all, "wait_all", K_COPY)
 
 enum ptx_word {
