@@ -175,7 +175,7 @@ void vc_object_free(enum vc_kind kind, void *object)
 	pthread_mutex_unlock(&makers[kind].lock);
 }
 
-void vc_object_each(enum vc_kind kind, void (*fn)(void *object, void *arg), void *arg)
+static void each_place(enum vc_kind kind, int live, void (*fn)(void *object, void *arg), void *arg)
 {
 	uint32_t made;
 
@@ -185,7 +185,17 @@ void vc_object_each(enum vc_kind kind, void (*fn)(void *object, void *arg), void
 	for (uint32_t i = 0; i < made; i++) {
 		struct vc_object *o = place(&vc_tables[kind], i);
 
-		if (atomic_load_explicit(&o->handle, memory_order_acquire))
+		if (!live || atomic_load_explicit(&o->handle, memory_order_acquire))
 			fn(o, arg);
 	}
+}
+
+void vc_object_each(enum vc_kind kind, void (*fn)(void *object, void *arg), void *arg)
+{
+	each_place(kind, 1, fn, arg);
+}
+
+void vc_object_each_place(enum vc_kind kind, void (*fn)(void *object, void *arg), void *arg)
+{
+	each_place(kind, 0, fn, arg);
 }

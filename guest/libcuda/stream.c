@@ -257,11 +257,18 @@ CUresult vc_stream_wait(struct vc_stream *s)
 	return result ? result : (CUresult)vgpu_client_deferred(vc_client);
 }
 
+// A destroyed stream's work goes on; its last fence stands behind all of it (vc_stream_destroy).
+static int destroyed(const struct vc_stream *s)
+{
+	return s != &vc_legacy_stream && !atomic_load_explicit(&s->object.handle, memory_order_acquire);
+}
+
 static void look_idle(void *object, void *arg)
 {
 	const struct vc_stream *s = object;
+	uint64_t position = destroyed(s) ? 0 : vc_stream_position(s);
 
-	if (!vc_stream_passed(s, s->handle, vc_stream_position(s)))
+	if (!vc_stream_passed(s, s->handle, position))
 		*(int *)arg = 0;
 }
 
@@ -270,7 +277,7 @@ int vc_streams_idle(void)
 	int idle = 1;
 
 	look_idle(&vc_legacy_stream, &idle);
-	vc_object_each(VC_STREAM, look_idle, &idle);
+	vc_object_each_place(VC_STREAM, look_idle, &idle);
 	return idle;
 }
 
@@ -291,6 +298,8 @@ static void wait_one(void *object, void *arg)
 		return;
 	if (all->waiting)
 		result = vc_stream_wait_value(s, atomic_load_explicit(&s->fence.value, memory_order_acquire));
+	else if (destroyed(s))
+		return;
 	else
 		result = vc_stream_fence(s, &value);
 	if (!all->result)
@@ -304,7 +313,7 @@ CUresult vc_streams_wait_all(struct vc_context *ctx)
 
 	for (all.waiting = 0; all.waiting < 2; all.waiting++) {
 		wait_one(&vc_legacy_stream, &all);
-		vc_object_each(VC_STREAM, wait_one, &all);
+		vc_object_each_place(VC_STREAM, wait_one, &all);
 	}
 	vc_printed();
 	if (!all.result)
@@ -315,6 +324,7 @@ CUresult vc_streams_wait_all(struct vc_context *ctx)
 void vc_stream_destroy(struct vc_stream *s)
 {
 	struct record_stream_destroy record = { .stream = s->handle };
+	uint64_t value;
 
 	if (!vc_object_claim(s, s->handle))
 		return;
@@ -322,6 +332,8 @@ void vc_stream_destroy(struct vc_stream *s)
 		vc_capture_stream_gone(s);
 	if (atomic_load_explicit(&vc_pools_used, memory_order_relaxed))
 		vc_pools_stream_gone(s);
+	// For those who wait for the context: the place rests until the fence has passed, and they look at places.
+	vc_stream_fence(s, &value);
 	vgpu_push_stream_destroy(vc_client, &record);
 	vc_object_free(VC_STREAM, s);
 }

@@ -2,6 +2,8 @@
 //
 // What order streams promise: inside one stream, through events between two, and how the legacy default
 // stream meets blocking and non-blocking ones. A gate that the host opens keeps work in flight.
+#include <pthread.h>
+
 #include "tests/e2e/check.h"
 
 static CUfunction step;
@@ -131,17 +133,27 @@ static void legacy(void)
 	MUST(cuStreamDestroy_v2(free_one));
 }
 
-// Destroying a stream at work is allowed: the work is done all the same.
+static void *opens_soon(void *arg)
+{
+	(void)arg;
+	sleep_ms(50);
+	gate_open(&gate);
+	return NULL;
+}
+
+// Destroying a stream at work is allowed: the work is done all the same, and waiting for the context waits for it.
 static void destroy_at_work(void)
 {
+	pthread_t thread;
 	CUstream s;
 	MUST(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
 	gate_close(&gate, s);
 	do_step(s, 6);
 	OK(cuStreamDestroy_v2(s));
-	gate_open(&gate);
+	EQUAL(0, pthread_create(&thread, NULL, opens_soon, NULL));
 	OK(cuCtxSynchronize());
 	EQUAL(6, value());
+	pthread_join(thread, NULL);
 }
 
 int main(void)

@@ -11,7 +11,8 @@ F_GET_SEALS, SEAL_SEAL, SEAL_SHRINK, SEAL_GROW = 1034, 1, 2, 4
 
 def test_geometry_is_consistent(mediator):
     with mediator.connect() as c:
-        a = c.open().answer
+        channel = c.open()
+        a = channel.answer
         parts = sorted([(0, 4096), (a.ring_offset, a.ring_bytes), (a.reply_offset, a.reply_slots * 8192),
                         (a.fence_offset, a.fence_slots * 8)])
         end = 0

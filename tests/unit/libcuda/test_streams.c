@@ -115,6 +115,27 @@ static void per_thread_forms_use_the_threads_stream(void **state)
 	assert_int_equal(fake.counts[OPCODE_STREAM_DESTROY], 1); // with its thread
 }
 
+static void a_destroyed_streams_work_is_waited_for(void **state)
+{
+	CUstream s;
+
+	(void)state;
+	assert_int_equal(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING), 0);
+	assert_int_equal(cuCtxSynchronize(), 0);
+	fake_reset();
+	fake.hold_fences = 1;
+	work(s);
+	assert_int_equal(cuStreamDestroy_v2(s), 0);
+	assert_int_equal(fake.counts[OPCODE_FENCE], 1);
+	assert_false(vc_streams_idle());
+	assert_int_equal(fake.waits, 0);
+	assert_int_equal(cuCtxSynchronize(), 0);
+	assert_int_equal(fake.waits, 1);
+	assert_true(vc_streams_idle());
+	assert_int_equal(cuCtxSynchronize(), 0);
+	assert_int_equal(fake.waits, 1);
+}
+
 static void events_are_watched_once(void **state)
 {
 	CUevent e, never, untimed;
@@ -294,6 +315,7 @@ int main(void)
 		cmocka_unit_test(one_fence_covers_all_before_it),
 		cmocka_unit_test(the_legacy_stream_covers_blocking_streams_only),
 		cmocka_unit_test(per_thread_forms_use_the_threads_stream),
+		cmocka_unit_test(a_destroyed_streams_work_is_waited_for),
 		cmocka_unit_test(events_are_watched_once),
 		cmocka_unit_test(a_refused_fence_ends_the_wait),
 		cmocka_unit_test(late_fences_meet_no_new_user),
