@@ -71,7 +71,7 @@ def test_work_goes_on(mortal, how):
 
 
 def test_nothing_is_left(mortal):
-    """After many deaths the mediator and its keeper have what the first had."""
+    """After many deaths the mediator and its keeper have no more files than after the first."""
     def count():
         again = mortal.client("worker", "turns", "3")
         assert again.wait(30) == 0, again.lines
@@ -88,7 +88,8 @@ def test_nothing_is_left(mortal):
         mortal.replace("kill")
         assert client.wait(60) == 0, (client.lines, mortal.said())
     after = count()
-    assert after == before
+    # Fewer while the sensor, which is started when somebody asks, is not there.
+    assert after[0] <= before[0] and after[1] <= before[1], (after, before)
 
 
 def test_shares_before_and_after(backend):
