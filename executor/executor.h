@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One executor: everything it knows of its one channel. Begun by executor_reserve and executor_open before it
 // belongs to anybody, made by executor_map and executor_init from the mediator's ASSIGN, driven by
-// executor/loop.c, used by the on_NAME handlers that the generated dispatch calls. One thread.
+// executor/loop.c, used by the on_NAME handlers that the generated dispatch calls. One thread, and
+// a second one for what passer.h says.
 #ifndef VGPU_EXECUTOR_EXECUTOR_H
 #define VGPU_EXECUTOR_EXECUTOR_H
 
@@ -18,6 +19,7 @@
 #include "executor/hostmem.h"
 #include "executor/memory.h"
 #include "executor/park.h"
+#include "executor/passer.h"
 #include "executor/predict.h"
 #include "executor/print.h"
 #include "executor/rate.h"
@@ -94,6 +96,7 @@ struct executor {
 	struct memory memory;
 	struct hostmem hostmem;
 	struct track track;
+	struct passer passer;
 	struct predict predict;
 	struct print_buffer print, complaints;
 	struct share_state share;

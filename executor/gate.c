@@ -28,11 +28,20 @@ enum gate_answer gate_ask_slow(const struct gate *g, uint64_t now_ns, uint64_t i
 	return GATE_GO;
 }
 
+bool gate_is_open(const struct vgpu_turn_page *page, uint64_t now_ns)
+{
+	uint64_t turn = atomic_load_explicit(&page->turn_id, memory_order_acquire);
+	uint32_t open = atomic_load_explicit(&page->gate, memory_order_acquire);
+	uint64_t deadline = atomic_load_explicit(&page->deadline_ns, memory_order_relaxed);
+
+	return turn != atomic_load_explicit(&page->released_turn, memory_order_relaxed) &&
+	       open == VGPU_GATE_OPEN && (deadline == VGPU_NO_DEADLINE || now_ns < deadline);
+}
+
 static void show_demand(struct gate *g, bool demand, bool somebody_waits)
 {
-	if (g->demand == demand)
+	if (atomic_load_explicit(&g->page->demand, memory_order_relaxed) == demand)
 		return;
-	g->demand = demand;
 	atomic_store_explicit(&g->page->demand, demand, memory_order_release);
 	if (demand && somebody_waits)
 		g->kick = true;

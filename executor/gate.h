@@ -14,7 +14,6 @@ struct gate {
 	struct vgpu_turn_page *page;
 	uint64_t released;   // the last turn that was given back
 	uint64_t idle_since; // ns; 0: not idle, or no deadline
-	uint32_t demand;     // what the page shows
 	bool kick;
 };
 
@@ -37,6 +36,9 @@ static inline bool gate_is_free(const struct gate *g)
 	       atomic_load_explicit(&g->page->gate, memory_order_acquire) == VGPU_GATE_OPEN &&
 	       atomic_load_explicit(&g->page->deadline_ns, memory_order_relaxed) == VGPU_NO_DEADLINE;
 }
+
+// Whether work may be submitted now, by what the page says alone: for a thread beside the loop's.
+bool gate_is_open(const struct vgpu_turn_page *page, uint64_t now_ns);
 
 // Brings the page up to date. waiting: GPU work stands in the ring or waits to be let go on; in_flight:
 // records submitted and not known complete. Returns when it must be called again at the latest (ns,

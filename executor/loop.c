@@ -98,8 +98,11 @@ static int run_record(struct executor *x, const char **why)
 		.payload = has_reply ? reply_payload(x, h->reply_slot) : nowhere,
 		.room = REPLY_ROOM,
 	};
-	int r = dispatch_record(x, h->opcode, x->ring.payload, ring_payload_bytes(&x->ring), &reply, why);
+	int r;
 
+	passer_step(&x->passer);
+	r = dispatch_record(x, h->opcode, x->ring.payload, ring_payload_bytes(&x->ring), &reply, why);
+	passer_step(&x->passer);
 	if (r < 0)
 		return r;
 	if (reply.result == RESULT_AGAIN)

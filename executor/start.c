@@ -316,6 +316,7 @@ int executor_init(struct executor *x, char *why, size_t why_bytes)
 		memory_done(&x->memory);
 		return r;
 	}
+	passer_init(&x->passer, x);
 	share_init(x);
 	hostmem_init(&x->hostmem, ops, x->backend, g, x->host_window, x->guest.is ? &x->guest : NULL);
 	hostmem_count(&x->hostmem, x->turn, x->tenant);
@@ -362,6 +363,7 @@ void executor_done(struct executor *x)
 	x->watches = NULL;
 	handles_done(&x->handles);
 	memory_done(&x->memory);
+	passer_done(&x->passer);
 	track_done(&x->track);
 	x->ops->close(x->backend);
 }

@@ -73,6 +73,7 @@ void track_reset(struct executor *x)
 {
 	struct track *t = &x->track;
 
+	passer_clear(&x->passer);
 	for (uint32_t i = 0; i < t->n_active; i++) {
 		struct lane *l = &t->lanes[t->active[i]];
 		struct track_slot *s;
@@ -323,26 +324,30 @@ void track_fence(struct executor *x, uint32_t lane, uint32_t slot, uint64_t valu
 	STAILQ_INSERT_TAIL(&t->lanes[lane].fences, s, next);
 }
 
-// The device waits for the lane's pass word; what comes behind is blocked. NULL with *ret_result.
-static struct track_slot *wait_for_pass(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value,
-					int32_t *ret_result)
+// The device waits for the lane's pass word; what comes behind is blocked. The event, if there is one, is
+// taken over by a wait that was made.
+static int32_t wait_for_pass(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value,
+			     struct backend_event *event)
 {
 	struct track *t = &x->track;
 	struct lane *l = &t->lanes[lane];
+	int32_t result = x->ops->stream_wait(x->backend, l->stream, &t->words[lane].pass, t->last_wait + 1);
 	struct track_slot *s;
 
-	*ret_result = x->ops->stream_wait(x->backend, l->stream, &t->words[lane].pass, t->last_wait + 1);
-	if (*ret_result)
-		return NULL;
+	if (result)
+		return result;
 	s = slot_take(t, slot, value);
 	s->wait = ++t->last_wait;
+	s->lane = lane;
+	s->event = event;
 	t->n_waits++;
 	guard_prune(t, &l->guard);
 	guard_put(&l->guard, lane, s->wait);
 	STAILQ_INSERT_TAIL(&l->waits, s, next);
 	track_after(x, lane, 0, TRACK_SMALL_NS);
 	s->batch = l->last_batch;
-	return s;
+	passer_add(&x->passer, s);
+	return CUDA_SUCCESS;
 }
 
 int32_t track_host_wait(struct executor *x, uint32_t lane, uint32_t slot, uint64_t value)
@@ -351,27 +356,22 @@ int32_t track_host_wait(struct executor *x, uint32_t lane, uint32_t slot, uint64
 
 	flush_lane(x, lane);
 	result = x->sticky;
-	if (!result)
-		wait_for_pass(x, lane, slot, value, &result);
-	return result;
+	return result ? result : wait_for_pass(x, lane, slot, value, NULL);
 }
 
 int32_t track_event_wait(struct executor *x, uint32_t lane, struct backend_event *event)
 {
-	struct track_slot *s = NULL;
 	int32_t result;
 
 	flush_lane(x, lane);
 	result = x->sticky;
 	if (!result)
-		s = wait_for_pass(x, lane, 0, 0, &result);
-	if (!s) {
+		result = wait_for_pass(x, lane, 0, 0, event);
+	if (result)
 		x->ops->event_destroy(x->backend, event);
-		return result;
-	}
-	s->event = event;
-	x->track.n_event_waits++;
-	return CUDA_SUCCESS;
+	else
+		x->track.n_event_waits++;
+	return result;
 }
 
 int32_t track_word_waits(struct executor *x, uint32_t lane)
@@ -387,7 +387,7 @@ int32_t track_word_waited(struct executor *x, uint32_t lane, uint32_t records)
 	    x->ops->stream_write(x->backend, t->lanes[lane].stream, &t->words[lane].over, t->last_wait + 1);
 
 	if (!r)
-		wait_for_pass(x, lane, TRACK_WORD, t->last_wait + 1, &r);
+		r = wait_for_pass(x, lane, TRACK_WORD, t->last_wait + 1, NULL);
 	if (r) {
 		executor_fail(x, r); // work that cannot be followed cannot be charged
 		return r;
@@ -420,6 +420,7 @@ static void pass_on(struct executor *x, uint32_t lane, struct lane *l)
 	struct track *t = &x->track;
 	struct track_slot *s = STAILQ_FIRST(&l->waits);
 
+	passer_remove(&x->passer, s);
 	drop_event(x, s);
 	l->passed_wait = s->wait;
 	atomic_store_explicit(&t->words[lane].pass, s->wait, memory_order_release);
@@ -559,10 +560,10 @@ static void unblock(struct track *t, struct batch *b, uint64_t now_ns)
 		t->busy_since = now_ns;
 }
 
-static bool wait_is_over(struct executor *x, uint32_t lane, const struct track_slot *s)
+bool track_wait_is_over(const struct executor *x, const struct track_slot *s)
 {
 	const _Atomic uint64_t *word =
-	    s->slot == TRACK_WORD ? &x->track.words[lane].over : &x->fences[s->slot];
+	    s->slot == TRACK_WORD ? &x->track.words[s->lane].over : &x->fences[s->slot];
 
 	if (s->event)
 		return x->ops->event_query(x->backend, s->event) != CUDA_ERROR_NOT_READY;
@@ -582,7 +583,7 @@ void track_pass(struct executor *x, uint64_t now_ns, bool may_pass)
 		struct lane *l = &t->lanes[t->active[i]];
 		struct track_slot *s;
 
-		while ((s = STAILQ_FIRST(&l->waits)) && wait_is_over(x, t->active[i], s)) {
+		while ((s = STAILQ_FIRST(&l->waits)) && track_wait_is_over(x, s)) {
 			if (!may_pass) {
 				t->pass_waits_for_turn = true;
 				break;

@@ -11,7 +11,7 @@
 // over. A guard is the set of such waits that work stands behind, carried along by events and the legacy
 // stream.
 //
-// Called by the executor's loop thread only.
+// Called by the executor's loop thread only, but for what passer.h does while that thread is held up.
 #ifndef VGPU_EXECUTOR_TRACK_H
 #define VGPU_EXECUTOR_TRACK_H
 
@@ -66,8 +66,10 @@ struct track_slot {
 	STAILQ_ENTRY(track_slot) next;
 	uint32_t slot;
 	uint64_t value, batch, wait;
-	uint64_t since_ns;	     // of a fence: when it was seen in the ring
-	struct backend_event *event; // of a wait; ours; NULL: the slot tells
+	uint32_t lane;			 // of a wait
+	TAILQ_ENTRY(track_slot) pending; // of a wait (passer.h)
+	uint64_t since_ns;		 // of a fence: when it was seen in the ring
+	struct backend_event *event;	 // of a wait; ours; NULL: the slot tells
 };
 
 struct lane {
@@ -149,6 +151,8 @@ bool track_batch_done(const struct track *t, uint32_t lane, uint64_t batch);
 void track_flush(struct executor *x);
 // Looks what is complete. True: something is.
 bool track_poll(struct executor *x, uint64_t now_ns);
+// Whether what the wait is for has come. Of one without an event also for the passer's thread.
+bool track_wait_is_over(const struct executor *x, const struct track_slot *wait);
 // Passes host waits on whose value has come, if may_pass.
 void track_pass(struct executor *x, uint64_t now_ns, bool may_pass);
 // Whether a fence that the device stores is there already: then guest threads must be woken.

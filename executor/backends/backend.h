@@ -49,6 +49,8 @@ enum backend_capability {
 	    1u << 1, // work is executed; without it copies and kernels change nothing (null)
 	BACKEND_CAP_GRAPHS =
 	    1u << 2, // the graph_* functions are there; else the executor replays the records
+	BACKEND_CAP_WAITS =
+	    1u << 3, // any call may come back only when what was submitted before it has run (passer.h)
 };
 
 // What the executor gives the backend at open; pointers stay valid until close.
@@ -318,7 +320,8 @@ struct backend_ops {
 
 	// Sticky error of the context, 0 if none; cheap. Called often.
 	int (*error)(struct backend *);
-	// Waits until all work is done or has failed. The only waiting call besides deactivate and close.
+	// Waits until all work is done or has failed. The only waiting call besides deactivate and close, but
+	// for BACKEND_CAP_WAITS.
 	int (*synchronize)(struct backend *);
 
 	// Executable graphs (BACKEND_CAP_GRAPHS). graph_begin starts to collect the n_nodes nodes of one

@@ -123,6 +123,44 @@ static void queries_never_wait(CUstream stream)
 	MUST(cuMemFree_v2(memory));
 }
 
+static void sleeps(void *user)
+{
+	(void)user;
+	sleep_ms(300);
+}
+
+// A driver may want the work before to have run when it loads code or starts a kernel for the first time.
+static void code_comes_meanwhile(CUstream stream)
+{
+	CUdeviceptr word;
+	CUstream other;
+	uint32_t seen = 0, expected = 3, what = 4;
+
+	MUST(cuMemAlloc_v2(&word, 8));
+	MUST(cuMemsetD32_v2(word, 3, 1));
+	MUST(cuCtxSynchronize());
+	MUST(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING));
+	for (int i = 0; i < 3; i++) {
+		CUmodule module;
+		CUfunction step;
+
+		MUST(cuMemsetD8Async(word + 4, 3, 1, stream));
+		MUST(cuLaunchHostFunc(stream, sleeps, NULL));
+		MUST(cuMemsetD8Async(word + 4, 3, 1, stream));
+		module = check_module("basic.ptx");
+		step = check_function(module, "step");
+		LAUNCH(step, 1, 1, other, &word, &what);
+		MUST(cuMemcpyDtoHAsync_v2(&seen, word, 4, other));
+		OK(cuCtxSynchronize());
+		expected = expected * 3 + 4;
+		if (check_computes())
+			EQUAL(expected, seen);
+		OK(cuModuleUnload(module));
+	}
+	MUST(cuStreamDestroy_v2(other));
+	MUST(cuMemFree_v2(word));
+}
+
 int main(void)
 {
 	CUstream stream;
@@ -133,6 +171,7 @@ int main(void)
 	in_order(stream);
 	between_kernels(stream, module);
 	queries_never_wait(stream);
+	code_comes_meanwhile(stream);
 
 	MUST(cuLaunchHostFunc(stream, slow, NULL));
 	EXPECT(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
