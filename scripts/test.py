@@ -3,6 +3,7 @@
 """Runs every test that can run here and says what was skipped and why. The last line is
 `N passed, N failed, N skipped`; the exit status is 1 when something failed or nothing ran."""
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -10,16 +11,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e", "vm": "tests/vm"}
+SIDE_BY_SIDE = ("integration", "e2e")
 
 
 class Tally:
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, [], []
         self.known = []  # faults of others' programs that a test met, and could go on
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.known += other.known
 
     def line(self):
         return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
@@ -29,6 +38,8 @@ def run_unit(build, words, tally):
     """Meson's tests: cmocka programs speak TAP, so single test cases are counted."""
     log = build / "meson-logs" / "testlog.json"
     command = ["meson", "test", "-C", str(build), "--no-rebuild", "--print-errorlogs", "--quiet"]
+    if "VGPU_SANITIZE" in os.environ:
+        command += ["--timeout-multiplier", "4"]
     if words:
         listed = subprocess.run(["meson", "test", "-C", str(build), "--list"], capture_output=True, text=True,
                                 check=False).stdout.split("\n")
@@ -61,14 +72,15 @@ def count_unit(entry, tally):
         tally.failed += [f"{name}: {c}" for c in bad] or [f"{name}: {result}"]
 
 
-def run_pytest(suite, build, words, tally, more=()):
-    """pytest's suites; an interpreter that ends early counts as a failure of the suite."""
+def run_pytest(suite, build, words, tally, more=(), out=None):
+    """One of pytest's suites, its output to the file if there is one; an interpreter that ends early counts as a failure
+    of the suite."""
     env = dict(os.environ, VGPU_BUILD=str(build), VGPU_SOURCE=str(ROOT))
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", PYTEST_SUITES[suite],
                    f"--junitxml={report}", *more] + (["-k", words] if words else [])
-        code = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+        code = subprocess.run(command, cwd=ROOT, env=env, stdout=out, stderr=out, check=False).returncode
         if code == 5:
             return
         if not report.exists():
@@ -89,6 +101,24 @@ def run_pytest(suite, build, words, tally, more=()):
         tally.known += [(name, p.get("value")) for p in case.iter("property") if p.get("name") == "known fault"]
     if code not in (0, 1) or (code == 1 and not failures):
         tally.failed.append(f"{suite}: pytest ended with {code}")
+
+
+def run_side_by_side(suites, build, words, tally):
+    """They wait more than they compute: together they take little longer than the longest of them. What each prints comes
+    in one piece."""
+    os.environ.setdefault("VGPU_TEST_SLOWER", "2")
+    tallies = [Tally() for _ in suites]
+    with contextlib.ExitStack() as stack:
+        outs = [stack.enter_context(tempfile.TemporaryFile("w+", errors="replace")) for _ in suites]
+        threads = [threading.Thread(target=run_pytest, args=(suite, build, words, t, (), out))
+                   for suite, t, out in zip(suites, tallies, outs)]
+        for thread in threads:
+            thread.start()
+        for suite, thread, t, out in zip(suites, threads, tallies, outs):
+            thread.join()
+            out.seek(0)
+            print(f"== {suite}\n{out.read()}", flush=True)
+            tally.add(t)
 
 
 def main():
@@ -112,8 +142,11 @@ def main():
     suites = args.only or ["unit", *PYTEST_SUITES]
     if "unit" in suites:
         run_unit(build, args.words, tally)
+    together = [suite for suite in SIDE_BY_SIDE if suite in suites]
+    if len(together) > 1:
+        run_side_by_side(together, build, args.words, tally)
     for suite in PYTEST_SUITES:
-        if suite in suites and (ROOT / PYTEST_SUITES[suite]).is_dir():
+        if suite in suites and (suite not in together or len(together) == 1):
             run_pytest(suite, build, args.words, tally, more.get(suite, ()))
     for name, why in tally.skipped:
         print(f"skipped: {name}: {' '.join(why.split())[:160]}")
