@@ -26,7 +26,10 @@ static bool add(struct sse_text *t, const char *bytes, size_t n)
 {
 	if (t->n + n > SSE_MOST_BYTES)
 		return false;
-	t->bytes = text_memory(realloc(t->bytes, t->n + n + 1));
+	if (t->n + n >= t->room) {
+		t->room = 2 * (t->n + n + 1);
+		t->bytes = text_memory(realloc(t->bytes, t->room));
+	}
 	memcpy(t->bytes + t->n, bytes, n);
 	t->n += n;
 	t->bytes[t->n] = 0;

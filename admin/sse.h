@@ -10,7 +10,7 @@
 
 struct sse_text {
 	char *bytes; // terminated when it is handed out
-	size_t n;
+	size_t n, room; // in use, without the end; allocated
 };
 
 struct sse {
