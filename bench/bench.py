@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+from host import Host
+
 # row, what it is, unit, goal as text, test(native, ours) or None where no goal is set.
 ROWS = [
     ("get_current", "cuCtxGetCurrent", "<= 0.1 us", lambda n, o: o <= 0.1),
@@ -70,14 +72,14 @@ def find(build, *names):
 
 
 def configurations(build, wanted):
-    """{name: command prefix} of what can run here, and [(name, why not)] of the rest."""
+    """{name: None (natively) or what runs programs} of what can run here, and [(name, why not)] of the rest."""
     run, skipped = {}, []
     no_native = has_nvidia()
     if "native" in wanted:
         if no_native:
             skipped.append(("native", no_native))
         else:
-            run["native"] = []
+            run["native"] = None
     vgpu_run = find(build, "run/vgpu-run")
     for backend in ("cuda", "cpu", "null"):
         if backend not in wanted:
@@ -87,7 +89,7 @@ def configurations(build, wanted):
         elif backend == "cuda" and no_native:
             skipped.append((backend, no_native))
         else:
-            run[backend] = [str(vgpu_run), "--backend", backend, "--"]
+            run[backend] = Host(backend)
     if "vm" in wanted:
         from guest import Guest  # of this folder; the harness of tests/vm with it
         cpu = find(build, "executor/backends/cpu/vgpu-backend-cpu.so")
@@ -100,20 +102,20 @@ def configurations(build, wanted):
     return run, skipped
 
 
-def one_round(name, prefix, program, args):
+def one_round(name, runner, program, args):
     """All programs' rows of one configuration."""
     driver = ["--quick"] if args.quick else []
-    rows, fault = ran(prefix, program, driver + (["--image"] if name == "null" else []), args.timeout)
+    rows, fault = ran(runner, program, driver + (["--image"] if name == "null" else []), args.timeout)
     if fault or name == "native":
         return rows, fault
-    more, fault = ran(prefix, program.with_name("vgpu-bench-channel"), ["--quick"] if args.quick else [], args.timeout)
+    more, fault = ran(runner, program.with_name("vgpu-bench-channel"), ["--quick"] if args.quick else [], args.timeout)
     return {**rows, **more}, fault
 
 
-def ran(prefix, program, words, seconds):
-    if isinstance(prefix, list):
-        return told(lambda: subprocess.run([*prefix, str(program), *words], capture_output=True, text=True, timeout=seconds, check=False), seconds)
-    return told(lambda: prefix.run([program.name, *words], seconds), seconds)
+def ran(runner, program, words, seconds):
+    if not runner:
+        return told(lambda: subprocess.run([program, *words], capture_output=True, text=True, timeout=seconds, check=False), seconds)
+    return told(lambda: runner.run([program.name, *words], seconds), seconds)
 
 
 def told(run, seconds):
@@ -137,10 +139,10 @@ def measure(run, program, args):
     samples = {name: {} for name in run}
     failed = {}
     for _ in range(args.rounds):
-        for name, prefix in run.items():
+        for name, runner in run.items():
             if name in failed:
                 continue
-            rows, fault = one_round(name, prefix, program, args)
+            rows, fault = one_round(name, runner, program, args)
             for row, entry in rows.items():
                 samples[name].setdefault(row, []).append(entry)
             if fault:
@@ -203,8 +205,8 @@ def main():
     try:
         samples, failed = measure(run, program, args)
     finally:
-        if "vm" in run:
-            run["vm"].close()
+        for runner in filter(None, run.values()):
+            runner.close()
     lines, data = table(samples)
     print("\n".join(lines))
     # Where the cpu backend cannot start (no LLVM on this host), nothing was measured and nothing is wrong.
