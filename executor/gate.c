@@ -55,24 +55,7 @@ static void release_turn(struct gate *g, uint64_t turn)
 	g->kick = true;
 }
 
-static void show_closing(struct gate *g, uint64_t turn, uint64_t now_ns)
-{
-	if (g->closing == turn)
-		return;
-	g->closing = turn;
-	g->closing_since = now_ns;
-	atomic_store_explicit(&g->page->closing_turn, turn, memory_order_release);
-	g->kick = true;
-}
-
-bool gate_is_near(const struct gate *g, uint64_t now_ns)
-{
-	if (now_ns < atomic_load_explicit(&g->page->ready_until_ns, memory_order_relaxed))
-		return true;
-	return g->closing > g->released && now_ns - g->closing_since < UINT64_C(2) * VGPU_HAND_OVER_NS;
-}
-
-uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_flight, uint64_t left_ns)
+uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_flight)
 {
 	uint64_t turn = atomic_load_explicit(&g->page->turn_id, memory_order_acquire);
 	bool open = atomic_load_explicit(&g->page->gate, memory_order_acquire) == VGPU_GATE_OPEN;
@@ -86,8 +69,6 @@ uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_
 	if (!open || (deadline != VGPU_NO_DEADLINE && now_ns >= deadline)) {
 		if (!in_flight)
 			release_turn(g, turn);
-		else if (left_ns <= VGPU_HAND_OVER_NS)
-			show_closing(g, turn, now_ns);
 		return UINT64_MAX;
 	}
 	if (deadline == VGPU_NO_DEADLINE || demand) {

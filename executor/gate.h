@@ -12,9 +12,8 @@
 
 struct gate {
 	struct vgpu_turn_page *page;
-	uint64_t released;		 // the last turn that was given back
-	uint64_t idle_since;		 // ns; 0: not idle, or no deadline
-	uint64_t closing, closing_since; // the turn that is about to be given back, and since when (ns)
+	uint64_t released;   // the last turn that was given back
+	uint64_t idle_since; // ns; 0: not idle, or no deadline
 	bool kick;
 };
 
@@ -41,12 +40,9 @@ static inline bool gate_is_free(const struct gate *g)
 // Whether work may be submitted now, by what the page says alone: for a thread beside the loop's.
 bool gate_is_open(const struct vgpu_turn_page *page, uint64_t now_ns);
 
-// Whether the turn is about to be given back, or one is about to come: not the time to sleep.
-bool gate_is_near(const struct gate *g, uint64_t now_ns);
-
 // Brings the page up to date. waiting: GPU work stands in the ring or waits to be let go on; in_flight:
-// records submitted and not known complete, for which left_ns are expected. Returns when it must be called
-// again at the latest (ns, UINT64_MAX: not before something changes).
-uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_flight, uint64_t left_ns);
+// records submitted and not known complete. Returns when it must be called again at the latest (ns,
+// UINT64_MAX: not before something changes).
+uint64_t gate_update(struct gate *g, uint64_t now_ns, bool waiting, uint32_t in_flight);
 
 #endif

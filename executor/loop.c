@@ -257,7 +257,7 @@ static int round_once(struct loop *l, uint64_t now_ns, enum stall *ret_stall, ui
 	*ret_wake = gate_update(&x->gate, now_ns,
 				(wants_turn(x) && *ret_stall != STALL_RATE && *ret_stall != STALL_PARK) ||
 				    x->track.pass_waits_for_turn,
-				track_in_flight(&x->track), track_left_ns(&x->track, now_ns));
+				track_in_flight(&x->track));
 	if (*ret_stall == STALL_RATE && x->rates.until_ns < *ret_wake)
 		*ret_wake = x->rates.until_ns;
 	if (*ret_stall == STALL_GATE)
@@ -311,7 +311,7 @@ static uint64_t rest_ns(const struct loop *l, uint64_t now_ns, enum stall stall,
 	bool watching = x->track.records || x->n_watches;
 	uint64_t quiet = now_ns - l->active_ns, until_wake, nap, longest;
 
-	if (stall == STALL_NONE || gate_is_near(&x->gate, now_ns))
+	if (stall == STALL_NONE)
 		return 0;
 	if (stall == STALL_PARK) // the mediator rings
 		return NAP_BLOCKED_NS;

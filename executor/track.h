@@ -175,13 +175,4 @@ static inline uint32_t track_in_flight(const struct track *t)
 	return t->records - t->blocked_records;
 }
 
-// How long what is in flight will take from now, as predicted: some of it has run since the last completion.
-static inline uint64_t track_left_ns(const struct track *t, uint64_t now_ns)
-{
-	uint64_t from = t->last_seen_ns > t->busy_since ? t->last_seen_ns : t->busy_since;
-	uint64_t run = t->busy_since && now_ns > from ? now_ns - from : 0;
-
-	return t->predicted_ns > run ? t->predicted_ns - run : 0;
-}
-
 #endif

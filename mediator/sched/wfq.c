@@ -256,13 +256,6 @@ static struct wfq_node *first_waiting(struct wfq *w)
 	return n == &w->root ? NULL : n;
 }
 
-struct wfq_node *wfq_successor(struct wfq *w, uint64_t now_ns)
-{
-	if (!w->holder || (w->holder->state != WFQ_CLOSING && now_ns < w->holder->deadline_ns))
-		return NULL;
-	return first_waiting(w);
-}
-
 static bool open_gate(struct wfq *w, struct wfq_node *leaf, uint64_t now_ns, struct wfq_action *ret)
 {
 	// Often enough that tags are moved down in time even if nobody ever comes or goes.

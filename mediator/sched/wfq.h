@@ -187,10 +187,6 @@ bool wfq_next(struct wfq *w, uint64_t now_ns, struct wfq_action *ret);
 // When wfq_next must be asked again even if nothing happens; WFQ_NEVER: not needed.
 uint64_t wfq_wakeup(const struct wfq *w);
 
-// Who would get the GPU if its holder gave it back now: NULL while the holder's turn lasts, or when nobody
-// waits. Nothing changes by asking.
-struct wfq_node *wfq_successor(struct wfq *w, uint64_t now_ns);
-
 // Nanoseconds in which this tenant was in demand together with another.
 uint64_t wfq_contended_ns(const struct wfq *w, const struct wfq_node *n);
 

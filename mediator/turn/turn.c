@@ -158,39 +158,15 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-// The holder says that it will give the turn back any moment: the next one wakes up meanwhile, and we stay
-// awake. Once a turn, and only behind its end, whatever an executor says.
-static void await_release(struct turn_seat *s)
-{
-	struct turns *t = s->account->turns;
-	uint64_t now = clock_now_ns(), until = now + VGPU_HAND_OVER_NS;
-	struct wfq_node *next;
-
-	if (t->wfq.holder != &s->leaf || s->awaited == s->turn_id ||
-	    atomic_load_explicit(&s->page->closing_turn, memory_order_relaxed) != s->turn_id)
-		return;
-	next = wfq_successor(&t->wfq, now);
-	if (!next)
-		return;
-	s->awaited = s->turn_id;
-	atomic_store_explicit(&seat_of(next)->page->ready_until_ns, until + VGPU_HAND_OVER_NS,
-			      memory_order_relaxed);
-	turn_seat_ring(seat_of(next));
-	while (atomic_load(&s->page->released_turn) != s->turn_id && clock_now_ns() < until)
-		cpu_relax();
-}
-
 static int on_kick(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
 	struct turn_seat *s = userdata;
 	struct turns *t = s->account->turns;
-	uint64_t now;
+	uint64_t now = clock_now_ns();
 
 	(void)source;
 	(void)events;
 	bell_clear(fd);
-	await_release(s);
-	now = clock_now_ns();
 	// The holder's figures first: if this one contends, they say how the time until now is billed.
 	if (t->wfq.holder && t->wfq.holder != &s->leaf)
 		tell(seat_of(t->wfq.holder), now);

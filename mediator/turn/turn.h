@@ -54,7 +54,6 @@ struct turn_seat {
 	int kick_fd;
 	int doorbell_fd; // borrowed
 	uint64_t turn_id;
-	uint64_t awaited;  // the turn whose release was waited for awake, last
 	uint64_t park_ask; // as in the page (room.c)
 	bool stopped;
 	struct turn_meters meters; // as seen last

@@ -10,10 +10,6 @@
 // passed, or it has had nothing to do for idle_grace_ns under a deadline. With VGPU_NO_DEADLINE (nobody else
 // in demand) it keeps the gate while idle and merely clears demand; the mediator may then close the gate or
 // set a deadline at any time. It does not wait for the release of a turn that it closes while demand is 0.
-//
-// A hand-over wakes the mediator and the next executor, and the device has nothing to do meanwhile. So an
-// executor whose turn is over says when what is in flight will soon be done (closing_turn, and kick); the
-// mediator has the next one wake up meanwhile (ready_until_ns), and waits for the release awake.
 #ifndef VGPU_PROTOCOL_HOST_TURN_PAGE_H
 #define VGPU_PROTOCOL_HOST_TURN_PAGE_H
 
@@ -27,7 +23,6 @@
 
 #define VGPU_TURN_PAGE_BYTES 4096u
 #define VGPU_NO_DEADLINE     UINT64_MAX
-#define VGPU_HAND_OVER_NS    150000u // two threads wake up, each in a machine that was idle
 
 enum vgpu_gate { VGPU_GATE_CLOSED = 0, VGPU_GATE_OPEN = 1 };
 
@@ -63,8 +58,7 @@ struct vgpu_turn_page {
 	_Atomic uint64_t lease; // bytes of device memory that it may hold; 0: as many as there are
 
 	// Written by the executor; it rings kick when demand goes 0 -> 1 while it holds no open turn (with
-	// one it need not: a pause inside a turn is part of the turn), and when released_turn or closing_turn
-	// changes.
+	// one it need not: a pause inside a turn is part of the turn), and when released_turn changes.
 	_Atomic uint32_t demand;    // 1: GPU work waits in the ring or is in flight
 	_Atomic uint32_t in_flight; // records submitted and not known complete
 	_Atomic uint64_t released_turn;
@@ -93,22 +87,15 @@ struct vgpu_turn_page {
 	uint32_t reserved3;
 	_Atomic uint64_t active_ns; // CLOCK_MONOTONIC when a record was taken last
 	_Atomic uint64_t room_free; // bytes that the device had free when room_ask was made
-	_Atomic uint64_t
-	    closing_turn; // the turn that it will give back within VGPU_HAND_OVER_NS, as it expects
+	uint64_t reserved4;
 
 	struct vgpu_delays delays[VGPU_DELAYS]; // for operators; nothing is decided by them
-
-	// Written by the mediator: it expects to open the gate before this (CLOCK_MONOTONIC); it rings the
-	// doorbell, so that the executor is awake by then.
-	_Atomic uint64_t ready_until_ns;
-	uint64_t reserved5[7];
 };
-static_assert(sizeof(struct vgpu_turn_page) == 832, "shared layout");
+static_assert(sizeof(struct vgpu_turn_page) == 768, "shared layout");
 static_assert(sizeof(struct vgpu_turn_page) <= VGPU_TURN_PAGE_BYTES, "one page");
 static_assert(offsetof(struct vgpu_turn_page, delays) == 256, "each side has its own cache line");
 static_assert(offsetof(struct vgpu_turn_page, demand) == 64, "each side has its own cache line");
 static_assert(offsetof(struct vgpu_turn_page, held_ns) == 144, "shared layout");
-static_assert(offsetof(struct vgpu_turn_page, ready_until_ns) == 768, "each side has its own cache line");
 
 // Rates are kept by the executors of a tenant together: `due` is the time up to which what they submitted is
 // paid for at that rate. They submit while it is at most VGPU_RATE_BURST_NS ahead of the clock, and then move

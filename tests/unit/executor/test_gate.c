@@ -47,10 +47,10 @@ static void closed_until_opened(void **state)
 static void demand_at_a_closed_gate_kicks_once(void **state)
 {
 	(void)state;
-	gate_update(&gate, MS, true, 0, 0);
+	gate_update(&gate, MS, true, 0);
 	assert_true(kicked());
 	assert_int_equal(atomic_load(&page.demand), 1);
-	gate_update(&gate, 2 * MS, true, 0, 0);
+	gate_update(&gate, 2 * MS, true, 0);
 	assert_false(kicked());
 }
 
@@ -58,10 +58,10 @@ static void alone_nobody_is_told(void **state)
 {
 	(void)state;
 	open_turn(VGPU_NO_DEADLINE);
-	gate_update(&gate, MS, true, 3, 3 * MS);
-	gate_update(&gate, 2 * MS, false, 3, 3 * MS);
+	gate_update(&gate, MS, true, 3);
+	gate_update(&gate, 2 * MS, false, 3);
 	assert_int_equal(atomic_load(&page.demand), 1);
-	assert_int_equal(gate_update(&gate, 900 * MS, false, 0, 0), UINT64_MAX);
+	assert_int_equal(gate_update(&gate, 900 * MS, false, 0), UINT64_MAX);
 	assert_int_equal(atomic_load(&page.demand), 0);
 	assert_int_equal(atomic_load(&page.released_turn), 0);
 	assert_true(gate_is_free(&gate)); // kept while idle
@@ -72,45 +72,16 @@ static void a_closed_gate_is_given_back_when_work_is_done(void **state)
 {
 	(void)state;
 	open_turn(VGPU_NO_DEADLINE);
-	gate_update(&gate, MS, true, 5, 5 * MS);
+	gate_update(&gate, MS, true, 5);
 	atomic_store(&page.gate, VGPU_GATE_CLOSED);
-	gate_update(&gate, 2 * MS, true, 5, 5 * MS);
+	gate_update(&gate, 2 * MS, true, 5);
 	assert_int_equal(atomic_load(&page.released_turn), 0);
 	assert_false(kicked());
-	gate_update(&gate, 3 * MS, true, 0, 0);
+	gate_update(&gate, 3 * MS, true, 0);
 	assert_int_equal(atomic_load(&page.released_turn), 1);
 	assert_true(kicked());
-	gate_update(&gate, 4 * MS, true, 0, 0);
+	gate_update(&gate, 4 * MS, true, 0);
 	assert_false(kicked());
-}
-
-static void what_is_soon_done_is_said_once(void **state)
-{
-	uint64_t soon = VGPU_HAND_OVER_NS;
-
-	(void)state;
-	open_turn(10 * MS);
-	gate_update(&gate, 9 * MS, true, 5, soon); // the turn goes on
-	kicked();
-	assert_int_equal(atomic_load(&page.closing_turn), 0);
-	gate_update(&gate, 10 * MS, true, 5, soon + 1);
-	assert_int_equal(atomic_load(&page.closing_turn), 0);
-	assert_false(gate_is_near(&gate, 10 * MS));
-	gate_update(&gate, 11 * MS, true, 5, soon);
-	assert_int_equal(atomic_load(&page.closing_turn), 1);
-	assert_true(kicked());
-	assert_true(gate_is_near(&gate, 11 * MS));
-	assert_false(gate_is_near(&gate, 12 * MS)); // it took longer than expected
-	gate_update(&gate, 11 * MS + soon, true, 5, 0);
-	assert_false(kicked());
-	assert_int_equal(atomic_load(&page.released_turn), 0);
-	gate_update(&gate, 11 * MS + soon, true, 0, 0);
-	assert_int_equal(atomic_load(&page.released_turn), 1);
-	assert_true(kicked());
-	assert_false(gate_is_near(&gate, 11 * MS + soon));
-	atomic_store(&page.ready_until_ns, 20 * MS); // the next one is about to come
-	assert_true(gate_is_near(&gate, 20 * MS - 1));
-	assert_false(gate_is_near(&gate, 20 * MS));
 }
 
 static void a_deadline_ends_submission_then_the_turn(void **state)
@@ -120,11 +91,11 @@ static void a_deadline_ends_submission_then_the_turn(void **state)
 	assert_false(gate_is_free(&gate));
 	assert_int_equal(gate_ask_slow(&gate, 10 * MS - 1, 0), GATE_GO);
 	assert_int_equal(gate_ask_slow(&gate, 10 * MS, 0), GATE_CLOSED);
-	assert_int_equal(gate_update(&gate, 5 * MS, true, 2, 2 * MS), 10 * MS);
+	assert_int_equal(gate_update(&gate, 5 * MS, true, 2), 10 * MS);
 	kicked();
-	gate_update(&gate, 11 * MS, true, 2, 2 * MS);
+	gate_update(&gate, 11 * MS, true, 2);
 	assert_int_equal(atomic_load(&page.released_turn), 0);
-	gate_update(&gate, 12 * MS, true, 0, 0);
+	gate_update(&gate, 12 * MS, true, 0);
 	assert_int_equal(atomic_load(&page.released_turn), 1);
 	assert_true(kicked());
 	// The gate still says open: that turn is over all the same.
@@ -150,14 +121,14 @@ static void idle_under_a_deadline_is_given_back_after_the_grace(void **state)
 {
 	(void)state;
 	open_turn(100 * MS);
-	gate_update(&gate, 1 * MS, true, 0, 0);
+	gate_update(&gate, 1 * MS, true, 0);
 	kicked();
-	assert_int_equal(gate_update(&gate, 2 * MS, false, 0, 0), 2 * MS + 50000);
-	gate_update(&gate, 2 * MS + 49999, false, 0, 0);
+	assert_int_equal(gate_update(&gate, 2 * MS, false, 0), 2 * MS + 50000);
+	gate_update(&gate, 2 * MS + 49999, false, 0);
 	assert_int_equal(atomic_load(&page.released_turn), 0);
-	gate_update(&gate, 2 * MS + 49999, true, 0, 0); // work came: the grace starts anew
-	gate_update(&gate, 3 * MS, false, 0, 0);
-	gate_update(&gate, 3 * MS + 50000, false, 0, 0);
+	gate_update(&gate, 2 * MS + 49999, true, 0); // work came: the grace starts anew
+	gate_update(&gate, 3 * MS, false, 0);
+	gate_update(&gate, 3 * MS + 50000, false, 0);
 	assert_int_equal(atomic_load(&page.released_turn), 1);
 	assert_int_equal(atomic_load(&page.demand), 0);
 	assert_true(kicked());
@@ -168,9 +139,9 @@ static void demand_within_a_turn_is_not_told(void **state)
 {
 	(void)state;
 	open_turn(100 * MS);
-	gate_update(&gate, MS, false, 0, 0);
+	gate_update(&gate, MS, false, 0);
 	assert_false(kicked());
-	gate_update(&gate, MS + 1, true, 0, 0);
+	gate_update(&gate, MS + 1, true, 0);
 	assert_int_equal(atomic_load(&page.demand), 1);
 	assert_false(kicked());
 }
@@ -179,11 +150,11 @@ static void a_deadline_may_come_later(void **state)
 {
 	(void)state;
 	open_turn(VGPU_NO_DEADLINE);
-	gate_update(&gate, MS, true, 1, 1 * MS);
+	gate_update(&gate, MS, true, 1);
 	atomic_store(&page.deadline_ns, 5 * MS);
 	assert_false(gate_is_free(&gate));
-	assert_int_equal(gate_update(&gate, 2 * MS, true, 1, 1 * MS), 5 * MS);
-	gate_update(&gate, 6 * MS, true, 0, 0);
+	assert_int_equal(gate_update(&gate, 2 * MS, true, 1), 5 * MS);
+	gate_update(&gate, 6 * MS, true, 0);
 	assert_int_equal(atomic_load(&page.released_turn), 1);
 }
 
@@ -192,8 +163,8 @@ static void a_turn_missed_altogether_is_given_back(void **state)
 {
 	(void)state;
 	atomic_store(&page.turn_id, 1);
-	gate_update(&gate, MS, false, 0, 0);
-	gate_update(&gate, 2 * MS, false, 0, 0);
+	gate_update(&gate, MS, false, 0);
+	gate_update(&gate, 2 * MS, false, 0);
 	assert_int_equal(atomic_load(&page.released_turn), 1);
 	assert_true(kicked());
 }
@@ -208,7 +179,6 @@ int main(void)
 		cmocka_unit_test_setup(a_deadline_ends_submission_then_the_turn, setup),
 		cmocka_unit_test_setup(the_budget_bounds_what_is_in_flight, setup),
 		cmocka_unit_test_setup(idle_under_a_deadline_is_given_back_after_the_grace, setup),
-		cmocka_unit_test_setup(what_is_soon_done_is_said_once, setup),
 		cmocka_unit_test_setup(demand_within_a_turn_is_not_told, setup),
 		cmocka_unit_test_setup(a_deadline_may_come_later, setup),
 		cmocka_unit_test_setup(a_turn_missed_altogether_is_given_back, setup),

@@ -357,27 +357,6 @@ static void test_repeated_and_late_news_do_no_harm(void **state)
 	assert_int_equal(wfq_wakeup(&f->w), WFQ_NEVER);
 }
 
-static void test_a_turn_that_is_over_has_a_successor(void **state)
-{
-	struct fixture *f = *state;
-	struct wfq_action a;
-
-	assert_null(wfq_successor(&f->w, T0));
-	wfq_want(&f->w, &f->a1, true, T0);
-	expect(&f->w, T0, WFQ_OPEN, &f->a1);
-	assert_null(wfq_successor(&f->w, T0 + MS(100))); // nobody waits
-	wfq_want(&f->w, &f->b1, true, T0);
-	while (wfq_next(&f->w, T0, &a))
-		;
-	assert_null(wfq_successor(&f->w, T0 + MS(1)));
-	assert_ptr_equal(wfq_successor(&f->w, T0 + MS(8)), &f->b1);
-	expect(&f->w, T0 + MS(8), WFQ_CLOSE, &f->a1);
-	assert_ptr_equal(wfq_successor(&f->w, T0 + MS(8)), &f->b1);
-	wfq_released(&f->w, &f->a1, true, T0 + MS(9));
-	assert_null(wfq_successor(&f->w, T0 + MS(9)));
-	expect(&f->w, T0 + MS(9), WFQ_OPEN, &f->b1);
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -386,7 +365,6 @@ int main(void)
 		T(test_second_one_sets_a_deadline_for_the_rest_of_the_turn),
 		T(test_a_turn_just_begun_is_not_cut),
 		T(test_idle_holder_is_not_waited_for),
-		T(test_a_turn_that_is_over_has_a_successor),
 		T(test_deadline_is_lifted_when_nobody_waits_any_more),
 		T(test_early_release_hands_over_at_once),
 		T(test_overshoot_is_debt),
