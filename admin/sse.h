@@ -9,7 +9,7 @@
 #define SSE_MOST_BYTES (1u << 20) // of one event
 
 struct sse_text {
-	char *bytes; // terminated when it is handed out
+	char *bytes;	// terminated when it is handed out
 	size_t n, room; // in use, without the end; allocated
 };
 

@@ -77,7 +77,8 @@ int vc_object_claim(void *object, uint64_t handle);
 // Calls fn for every published object of the kind. fn may free the object.
 void vc_object_each(enum vc_kind kind, void (*fn)(void *object, void *arg), void *arg);
 
-// Calls fn for every place that an object of the kind ever had, those of destroyed ones with what they left there too.
+// Calls fn for every place that an object of the kind ever had, those of destroyed ones with what they left
+// there too.
 void vc_object_each_place(enum vc_kind kind, void (*fn)(void *object, void *arg), void *arg);
 
 static inline uint64_t vc_object_handle(enum vc_kind kind, const void *object)

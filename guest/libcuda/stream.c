@@ -332,7 +332,8 @@ void vc_stream_destroy(struct vc_stream *s)
 		vc_capture_stream_gone(s);
 	if (atomic_load_explicit(&vc_pools_used, memory_order_relaxed))
 		vc_pools_stream_gone(s);
-	// For those who wait for the context: the place rests until the fence has passed, and they look at places.
+	// For those who wait for the context: the place rests until the fence has passed, and they look at
+	// places.
 	vc_stream_fence(s, &value);
 	vgpu_push_stream_destroy(vc_client, &record);
 	vc_object_free(VC_STREAM, s);

@@ -141,7 +141,8 @@ static void *opens_soon(void *arg)
 	return NULL;
 }
 
-// Destroying a stream at work is allowed: the work is done all the same, and waiting for the context waits for it.
+// Destroying a stream at work is allowed: the work is done all the same, and waiting for the context waits
+// for it.
 static void destroy_at_work(void)
 {
 	pthread_t thread;
