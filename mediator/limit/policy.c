@@ -112,16 +112,21 @@ static int refuse(enum policy_item item, const char *text, char *error, size_t e
 	return -EINVAL;
 }
 
-static int set(struct policy *p, enum policy_item item, uint64_t value, const char *text, char *error,
-	       size_t error_bytes)
+static bool take(struct policy *p, enum policy_item item, uint64_t value)
 {
 	const struct item *t = &items[item];
 
 	if ((value < t->least && value != t->value) || value > t->most)
-		return refuse(item, text, error, error_bytes);
+		return false;
 	p->value[item] = value;
 	p->given |= 1u << item;
-	return 0;
+	return true;
+}
+
+static int set(struct policy *p, enum policy_item item, uint64_t value, const char *text, char *error,
+	       size_t error_bytes)
+{
+	return take(p, item, value) ? 0 : refuse(item, text, error, error_bytes);
 }
 
 static int set_word(struct policy *p, enum policy_item item, const char *text, char *error,
@@ -193,12 +198,10 @@ int policy_set_number(struct policy *p, enum policy_item item, double number, ch
 
 int policy_set_value(struct policy *p, enum policy_item item, uint64_t value)
 {
-	char unused[1];
-
 	if (items[item].kind == PRIORITY)
 		return -EINVAL;
 	if (items[item].kind != CLASS)
-		return set(p, item, value, "", unused, sizeof(unused));
+		return take(p, item, value) ? 0 : -EINVAL;
 	if (value >= sizeof(class_names) / sizeof(class_names[0]))
 		return -EINVAL;
 	p->value[item] = value;
