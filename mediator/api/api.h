@@ -34,7 +34,6 @@ struct api_door {
 	sd_event_source *accepting, *io, *timer;
 	struct api_link_list links;
 	unsigned n_links, n_viewers, n_turned_away;
-	struct api_link *arriving; // that is being handed to the daemon
 };
 
 struct api {

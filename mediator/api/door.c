@@ -103,14 +103,46 @@ static void on_link_end(struct api_link *l)
 	free(l);
 }
 
+// One that was handed to the library, which has not begun with it.
+static struct api_link *arriving(struct api_door *d, int fd)
+{
+	struct api_link *l;
+
+	LIST_FOREACH (l, &d->links, link)
+		if (l->fd == fd && !l->started)
+			return l;
+	return NULL;
+}
+
+// The library begins when it is handed a connection (0.9), or with its next turn (1.0).
+static struct api_link *start_link(struct api_door *d, struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+	    MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct api_link *l = info ? arriving(d, info->connect_fd) : NULL;
+
+	if (l)
+		l->started = true;
+	return l;
+}
+
+// Those that the library has closed without ever beginning with them.
+static void drop_unstarted(struct api_door *d)
+{
+	struct api_link *l, *next;
+
+	for (l = LIST_FIRST(&d->links); l; l = next) {
+		next = LIST_NEXT(l, link);
+		if (!l->started)
+			on_link_end(l);
+	}
+}
+
 static void on_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
 			  enum MHD_ConnectionNotificationCode how)
 {
-	struct api_door *d = cls;
-
-	(void)connection;
 	if (how == MHD_CONNECTION_NOTIFY_STARTED) {
-		*socket_context = take_ptr(d->arriving);
+		*socket_context = start_link(cls, connection);
 	} else if (*socket_context) {
 		on_link_end(*socket_context);
 		*socket_context = NULL;
@@ -186,11 +218,8 @@ static void take_connection(struct api_door *d, int fd, const struct sockaddr *a
 		n = sizeof(nameless);
 	}
 	sd_event_source_set_enabled(d->api->tick, SD_EVENT_ON);
-	d->arriving = l;
 	if (MHD_add_connection(d->daemon, fd, address, n) != MHD_YES)
 		complain("api: a connection was not taken: %s", strerror(errno));
-	if (d->arriving) // the library never made anything of it
-		on_link_end(take_ptr(d->arriving));
 }
 
 static int on_accept(sd_event_source *source, int listen_fd, uint32_t events, void *userdata)
@@ -212,6 +241,7 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t events, vo
 		take_connection(d, fd, (struct sockaddr *)&address, n);
 	}
 	run(d);
+	drop_unstarted(d);
 	return 0;
 }
 

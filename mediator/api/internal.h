@@ -17,6 +17,7 @@ struct api_link {
 	struct api_door *door;
 	LIST_ENTRY(api_link) link;
 	int fd;			  // the HTTP library's
+	bool started;		  // the library knows it
 	struct control_peer peer; // over TCP: by the last request's token
 	unsigned refusal;	  // what any request is answered with; 0: nothing
 	struct bucket rate;

@@ -213,12 +213,13 @@ static void find_route(struct api_request *r, const char *url, const char *metho
 
 static struct api_request *request_new(struct MHD_Connection *connection)
 {
-	struct api_request *r = calloc(1, sizeof(*r));
+	struct api_link *link = api_link_of(connection);
+	struct api_request *r = link ? calloc(1, sizeof(*r)) : NULL;
 
 	if (!r)
 		return NULL;
 	r->connection = connection;
-	r->link = api_link_of(connection);
+	r->link = link;
 	r->link->request = r;
 	return r;
 }

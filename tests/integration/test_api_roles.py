@@ -114,16 +114,19 @@ def test_viewers_leave_places_to_admins():
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
-            os.setgroups([OTHER_GROUP])
-            os.setgid(12345)
-            os.setuid(12345)
-            statuses = []
-            held = []
-            for _ in range(36):
-                held.append(api.Api(api.UnixConnection(path)))
-                statuses.append(held[-1].ask("GET", "/v1/store").status)
-            os.write(write, json.dumps(statuses).encode() + b"\n")
-            signal.pause()  # holds them until it is killed
+            try:
+                os.setgroups([OTHER_GROUP])
+                os.setgid(12345)
+                os.setuid(12345)
+                held, statuses = [], []
+                for _ in range(36):
+                    held.append(api.Api(api.UnixConnection(path)))
+                    statuses.append(held[-1].ask("GET", "/v1/store").status)
+                os.write(write, json.dumps(statuses).encode() + b"\n")
+                signal.pause()  # holds them until it is killed
+            finally:  # whatever happened: the tests go on in the other process
+                os._exit(1)
+        os.close(write)
         try:
             with os.fdopen(read, "rb") as f:
                 statuses = json.loads(f.readline())
@@ -133,7 +136,6 @@ def test_viewers_leave_places_to_admins():
         finally:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
-            os.close(write)
 
 
 def test_without_groups_the_socket_is_the_owners():
