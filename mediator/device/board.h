@@ -30,8 +30,11 @@ bool board_fresh(const struct board *b, uint64_t age_ns, uint64_t now_ns);
 // class CARD only with card.
 void board_tell(const struct board *b, bool card, uint64_t now_ns, struct device_state *ret);
 
-// Where it is, as NVML writes it: 00000000:3b:00.0 (ret may be NULL). False: not known, or not yet.
-bool board_pci(const struct board *b, char ret[BOARD_PCI_BYTES]);
+// Where it is, as NVML writes it: 00000000:3b:00.0. False: not known, or not yet.
+bool board_pci(const struct board *b, char ret[static BOARD_PCI_BYTES]);
+
+// The same for the store, and "none" of a backend that has no card. False: not known, or not yet.
+bool board_place(const struct board *b, char ret[static BOARD_PCI_BYTES]);
 
 // The card's free memory; false: not known, too old, or not that of the device that tenants have (MIG).
 bool board_memory_free(const struct board *b, uint64_t now_ns, uint64_t *ret);

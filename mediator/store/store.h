@@ -42,8 +42,7 @@ struct store_row {
 		struct {
 			char name[STORE_NAME_BYTES];
 			uint64_t memory_bytes;
-			char pci[STORE_NAME_BYTES]; // 00000000:3b:00.0; "": not known now, what was known
-						    // stays
+			char pci[STORE_NAME_BYTES]; // 00000000:3b:00.0, "none"; "": leaves it as it was
 			uint64_t pci_id;	    // device id << 16 | vendor id
 		} gpu;
 		struct {
@@ -64,7 +63,7 @@ struct store_row {
 			char state[STORE_NAME_BYTES];
 			char boot[STORE_NAME_BYTES]; // of the host, in which slot.reserve gave it away; "":
 						     // by hand
-			uint64_t with_vm;	     // 1: the VM was made for that
+			uint64_t with_vm; // 1: the VM was made for that
 		} slot;
 		struct {
 			char pool[STORE_NAME_BYTES]; // *
