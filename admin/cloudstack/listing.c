@@ -34,7 +34,8 @@ bool listing_address(const char *text, char ret[static LISTING_ADDRESS_BYTES])
 	if (!parse(text, &a))
 		return false;
 	if (a.domain)
-		snprintf(ret, LISTING_ADDRESS_BYTES, "%04x:%02x:%02x.%x", a.domain, a.bus, a.device, a.function);
+		snprintf(ret, LISTING_ADDRESS_BYTES, "%04x:%02x:%02x.%x", a.domain, a.bus, a.device,
+			 a.function);
 	else
 		snprintf(ret, LISTING_ADDRESS_BYTES, "%02x:%02x.%x", a.bus, a.device, a.function);
 	return true;

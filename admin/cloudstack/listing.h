@@ -13,7 +13,7 @@
 #define LISTING_MOST_BYTES 60000u
 
 #define LISTING_ADDRESS_BYTES 40
-#define LISTING_NO_CARD "none" // in place of an address: the backend has no card
+#define LISTING_NO_CARD	      "none" // in place of an address: the backend has no card
 
 struct listing_card {
 	const char *pci;	 // 00000000:3b:00.0, or LISTING_NO_CARD

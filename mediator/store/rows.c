@@ -28,7 +28,8 @@ static const struct kind {
 		// Where it is becomes known later than what it is, at each start, and is not forgotten meanwhile.
 		"INSERT INTO gpu (uuid, name, memory_bytes, pci, pci_id) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT "
 		"(uuid) DO UPDATE SET name = excluded.name, memory_bytes = excluded.memory_bytes, "
-		"pci_id = iif(excluded.pci IS NULL, pci_id, excluded.pci_id), pci = coalesce(excluded.pci, pci)",
+		"pci_id = CASE WHEN excluded.pci IS NULL THEN pci_id ELSE excluded.pci_id END, "
+		"pci = coalesce(excluded.pci, pci)",
 		"SELECT json_object('name', name, 'memory_bytes', memory_bytes, 'pci', pci) FROM gpu WHERE uuid = ?1",
 		"DELETE FROM gpu WHERE uuid = ?1",
 		"SELECT uuid, name, memory_bytes, pci, pci_id FROM gpu",
@@ -66,7 +67,7 @@ static const struct kind {
 		"with_vm = excluded.with_vm",
 		// Without the state: what a stub does is not a change that somebody made.
 		"SELECT json_object('gpu', gpu, 'profile', profile, 'number', number, 'vm', vm, 'reserved', "
-		"json(iif(boot IS NULL, 'false', 'true'))) FROM slot WHERE uuid = ?1",
+		"json(CASE WHEN boot IS NULL THEN 'false' ELSE 'true' END)) FROM slot WHERE uuid = ?1",
 		"DELETE FROM slot WHERE uuid = ?1",
 		"SELECT uuid, gpu, profile, number, vm, state, boot, with_vm FROM slot",
 	},
