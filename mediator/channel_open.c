@@ -163,6 +163,7 @@ struct channel *channel_adopt(struct mediator *m, struct tenant *t, struct sessi
 	if (s)
 		session_add_channel(s, c);
 	t->n_channels++;
+	inventory_tenant_changed(t);
 	history_wake(m);
 	return c;
 }

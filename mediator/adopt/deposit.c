@@ -183,9 +183,11 @@ static const char *check_slot(const union deposit *r, uint64_t id, uint32_t plac
 	(void)places;
 	if (!id || !is_uuid(s->uuid, sizeof(s->uuid)) || (s->vm[0] && !is_uuid(s->vm, sizeof(s->vm))))
 		return "SLOT: id or uuid";
-	if (!is_text(s->gpu, sizeof(s->gpu)) || !s->gpu[0] || !is_text(s->profile, sizeof(s->profile)) ||
-	    s->reserved)
-		return "SLOT: text without an end, or reserved field not zero";
+	if (!is_text(s->gpu, sizeof(s->gpu)) || !s->gpu[0] || !is_text(s->profile, sizeof(s->profile)))
+		return "SLOT: text without an end";
+	if (s->state >= SLOT_STATES || s->flags & ~(DEPOSIT_SLOT_RESERVED | DEPOSIT_SLOT_WITH_VM) ||
+	    (!s->vm[0] && (s->state || s->flags)))
+		return "SLOT: state or flags";
 	return NULL;
 }
 

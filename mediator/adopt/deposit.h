@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "common/limits.h"
+#include "mediator/inventory/slot_life.h"
 #include "mediator/inventory/uuid.h"
 #include "mediator/limit/policy.h"
 #include "mediator/store/store.h"
@@ -170,11 +171,16 @@ struct deposit_vm {
 };
 static_assert(sizeof(struct deposit_vm) == 200, "kept");
 
+#define DEPOSIT_SLOT_RESERVED 1u // by slot.reserve
+#define DEPOSIT_SLOT_WITH_VM  2u
+
 struct deposit_slot {
 	char uuid[40], gpu[STORE_NAME_BYTES], profile[48];
 	char vm[40]; // empty: it is free
 	uint32_t number;
-	uint32_t reserved;
+	// These were a reserved field, zero: a mediator that knew no states left what was assigned by hand.
+	uint16_t state; // enum slot_state
+	uint16_t flags; // DEPOSIT_SLOT_*
 };
 static_assert(sizeof(struct deposit_slot) == 208, "kept");
 

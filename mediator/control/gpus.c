@@ -19,17 +19,24 @@ static void add_value(json_t *to, const char *name, const struct device_values *
 		json_object_set_new(to, name, json_real((double)v->value[i] * unit));
 }
 
-static void add_pci(json_t *to, const struct device_values *v)
+// Four hexadecimal digits, as PCI tools print ids.
+static json_t *id_or_null(const struct device_values *v, unsigned shift)
 {
-	char text[40];
+	char text[8];
 
-	if (!device_value_known(v, DEVICE_PCI_BUS)) {
-		json_object_set_new(to, "pci", json_null());
-		return;
-	}
-	snprintf(text, sizeof(text), "%08x:%02x:%02x.0", (unsigned)v->value[DEVICE_PCI_DOMAIN],
-		 (unsigned)v->value[DEVICE_PCI_BUS], (unsigned)v->value[DEVICE_PCI_DEVICE]);
-	json_object_set_new(to, "pci", json_string(text));
+	if (!device_value_known(v, DEVICE_PCI_ID))
+		return json_null();
+	snprintf(text, sizeof(text), "%04x", (unsigned)(v->value[DEVICE_PCI_ID] >> shift) & 0xffff);
+	return json_string(text);
+}
+
+static void add_pci(json_t *to, const struct board *b)
+{
+	char text[BOARD_PCI_BYTES];
+
+	json_object_set_new(to, "pci", board_pci(b, text) ? json_string(text) : json_null());
+	json_object_set_new(to, "pci_vendor", id_or_null(&b->values, 0));
+	json_object_set_new(to, "pci_device", id_or_null(&b->values, 16));
 }
 
 static json_t *text_or_null(const char *text)
@@ -53,7 +60,7 @@ static void gpu_list_called(struct control_call *c)
 	json_object_set_new(o, "name", json_string(d.identity.name));
 	json_object_set_new(o, "backend", json_string(d.backend));
 	json_object_set_new(o, "device", json_integer((json_int_t)m->settings->gpu_device));
-	add_pci(o, &d.values);
+	add_pci(o, &m->sensor.board);
 	json_object_set_new(o, "driver", text_or_null(d.texts.driver));
 	control_set_count(o, "memory", d.identity.total_memory);
 	add_value(o, "memory_used", &d.values, DEVICE_CARD_MEMORY_USED, 1);

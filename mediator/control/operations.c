@@ -43,6 +43,7 @@ static const struct control_operation *const lists[] = {
 	control_metrics_operations,
 	control_vm_operations,
 	control_vgpu_operations,
+	control_slot_operations,
 	control_drain_operations,
 	control_session_operations,
 };

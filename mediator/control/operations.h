@@ -91,6 +91,7 @@ extern const struct control_operation control_event_operations[];
 extern const struct control_operation control_metrics_operations[];
 extern const struct control_operation control_vm_operations[];
 extern const struct control_operation control_vgpu_operations[];
+extern const struct control_operation control_slot_operations[];
 extern const struct control_operation control_drain_operations[];
 extern const struct control_operation control_session_operations[];
 

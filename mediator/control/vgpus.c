@@ -26,6 +26,8 @@ static void describe(json_t *to, const struct slot *s)
 	control_set_count(to, "memory", s->profile->policy.value[POLICY_MEMORY]);
 	json_object_set_new(to, "vm", s->vm ? json_string(s->vm->uuid) : json_null());
 	json_object_set_new(to, "name", s->vm ? json_string(s->vm->name) : json_null());
+	json_object_set_new(to, "state", json_string(slot_state_text(s->life.state)));
+	json_object_set_new(to, "reserved", json_boolean(s->life.by_reserve));
 	json_object_set_new(to, "tenant", t ? json_integer(t->id) : json_null());
 	json_object_set_new(to, "socket", t ? json_string(t->listener.path) : json_null());
 }

@@ -2,6 +2,7 @@
 // See the header. Called by sensor.c and answer.c in the mediator's loop, and by the unit tests.
 #include "mediator/device/board.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/limits.h"
@@ -86,6 +87,25 @@ void board_tell(const struct board *b, bool card, uint64_t now_ns, struct device
 		if ((rules[i].class_ == READING && !fresh) || (rules[i].class_ == CARD && !(fresh && card)))
 			device_value_clear(&ret->values, i);
 	}
+}
+
+bool board_pci(const struct board *b, char ret[static BOARD_PCI_BYTES])
+{
+	const struct device_values *v = &b->values;
+
+	if (!device_value_known(v, DEVICE_PCI_BUS))
+		return false;
+	snprintf(ret, BOARD_PCI_BYTES, "%08x:%02x:%02x.0", (unsigned)v->value[DEVICE_PCI_DOMAIN],
+		 (unsigned)v->value[DEVICE_PCI_BUS], (unsigned)v->value[DEVICE_PCI_DEVICE]);
+	return true;
+}
+
+bool board_place(const struct board *b, char ret[static BOARD_PCI_BYTES])
+{
+	if (board_pci(b, ret))
+		return true;
+	snprintf(ret, BOARD_PCI_BYTES, "none");
+	return b->known && strcmp(b->backend, "cuda") != 0;
 }
 
 bool board_memory_free(const struct board *b, uint64_t now_ns, uint64_t *ret)

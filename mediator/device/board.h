@@ -7,6 +7,8 @@
 
 #include "protocol/host/link.h"
 
+#define BOARD_PCI_BYTES 40
+
 struct board {
 	bool known;	     // identity and backend are there
 	bool readable;	     // the sensor has more to tell than them
@@ -27,6 +29,12 @@ bool board_fresh(const struct board *b, uint64_t age_ns, uint64_t now_ns);
 // All but the values of class TENANT: readings only while they are younger than DEVICE_READING_NS, those of
 // class CARD only with card.
 void board_tell(const struct board *b, bool card, uint64_t now_ns, struct device_state *ret);
+
+// Where it is, as NVML writes it: 00000000:3b:00.0. False: not known, or not yet.
+bool board_pci(const struct board *b, char ret[static BOARD_PCI_BYTES]);
+
+// The same for the store, and "none" of a backend that has no card. False: not known, or not yet.
+bool board_place(const struct board *b, char ret[static BOARD_PCI_BYTES]);
 
 // The card's free memory; false: not known, too old, or not that of the device that tenants have (MIG).
 bool board_memory_free(const struct board *b, uint64_t now_ns, uint64_t *ret);

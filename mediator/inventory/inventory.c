@@ -81,6 +81,7 @@ void inventory_done(struct mediator *m)
 
 	if (!m->inventory.mediator)
 		return;
+	m->inventory.timer = sd_event_source_disable_unref(m->inventory.timer);
 	while ((s = slot_after(m, NULL)))
 		slot_drop(m, s);
 	while ((vm = vm_after(m, NULL)))

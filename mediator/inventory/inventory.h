@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <systemd/sd-event.h>
 
 #include "common/limits.h"
 #include "mediator/inventory/capacity.h"
+#include "mediator/inventory/slot_life.h"
 #include "mediator/inventory/uuid.h"
 #include "mediator/limit/policy.h"
 #include "mediator/store/store.h"
@@ -60,6 +62,9 @@ struct slot {
 	struct profile *profile;
 	uint32_t number; // among the card's of this profile
 	struct vm *vm;	 // NULL: it is free
+	struct slot_life life;
+	bool with_vm; // slot.reserve made the VM, which goes when it is free
+	bool stale;   // it was reserved before the host's last start
 	bool loading;
 	struct keep_mark keep;
 };
@@ -71,10 +76,12 @@ struct inventory {
 	struct vm_tree vms;
 	struct slot_tree slots;
 	unsigned n_profiles, n_vms, n_slots;
-	uint64_t next_id; // of records with the keeper
-	bool started;	  // tenants can be made
-	uid_t stub_user;  // who may connect to VMs' sockets; -1: the mediator's own
-	gid_t stub_group; // -1: none
+	uint64_t next_id;	// of records with the keeper
+	bool started;		// tenants can be made
+	uid_t stub_user;	// who may connect to VMs' sockets; -1: the mediator's own
+	gid_t stub_group;	// -1: none
+	char boot[40];		// the host's; empty: not looked for yet
+	sd_event_source *timer; // while a slot's state ends by itself
 };
 
 // ---- life
@@ -132,8 +139,29 @@ int slot_assign(struct mediator *m, struct slot *s, struct vm *vm, char *why);
 // Ends it.
 int slot_release(struct mediator *m, struct slot *s, char *why);
 
+// As slot_assign(), for a VM that is made known if it is not, until its stub has gone, or has not come
+// (slot_life.h). Again for the same VM: its time begins anew. What it is called is what name says.
+int slot_reserve(struct mediator *m, struct slot *s, const char *vm, const char *name, char *why);
+// Ends what slot_reserve() began for that VM. False: the VM has it not, or has it from an operator's hand.
+bool slot_unreserve(struct mediator *m, struct slot *s, const char *vm);
+
+// The stub's socket for the VM's monitor, of the pattern in the settings.
+#define SLOT_PATH_VM	"VM"
+#define SLOT_PATH_BYTES 320
+void slot_stub_path(const struct mediator *m, const char *vm, char ret[static SLOT_PATH_BYTES]);
+
+struct slots_partitioned {
+	uint32_t made, removed;
+};
+// The card has exactly count slots of the profile then, with numbers from 0 and uuids that follow from them.
+// Nothing is changed when one that would go is in use.
+int slots_partition(struct mediator *m, struct profile *p, uint32_t count, struct slots_partitioned *ret,
+		    char *why);
+
 // ---- tenants of VMs
 
+// A connection or a channel of it came or went.
+void inventory_tenant_changed(const struct tenant *t);
 // It is freed.
 void inventory_tenant_gone(struct tenant *t);
 // Nothing is set by hand for it any more.
@@ -173,6 +201,7 @@ void profile_users_changed(struct mediator *m, struct profile *p);
 struct vm *vm_new(struct mediator *m, const char *uuid, const char *name); // NULL: no memory, or too many
 void vm_drop(struct mediator *m, struct vm *vm);
 void vm_name_profile(struct vm *vm, struct profile *p); // NULL: none
+int vm_rename(struct mediator *m, struct vm *vm, const struct vm_wish *wish, char *why);
 void vm_keep(struct mediator *m, struct vm *vm);
 void vm_tell(struct mediator *m, struct vm *vm);
 
@@ -182,6 +211,17 @@ void slot_give(struct slot *s, struct vm *vm); // NULL: nobody
 uint32_t slot_free_number(struct mediator *m, const char *gpu, const struct profile *p);
 void slot_keep(struct mediator *m, struct slot *s);
 void slot_tell(struct mediator *m, struct slot *s);
+
+int slot_take(struct mediator *m, struct slot *s, struct vm *vm, bool by_reserve, bool with_vm, char *why);
+
+// reserve.c
+const char *inventory_boot(struct mediator *m); // the host's boot, as text
+void slot_begin(struct mediator *m, struct slot *s, bool by_reserve);
+// As it was with a mediator before this one.
+void slot_resume(struct mediator *m, struct slot *s, bool by_reserve, enum slot_state state);
+void slot_end(struct mediator *m, struct slot *s); // of one that a VM has
+void slots_look(struct mediator *m);		   // what is seen of stubs, and what is over
+void slots_of_last_boot(struct mediator *m);	   // frees those that are stale
 
 // vm_tenant.c
 int vm_tenant_make(struct mediator *m, struct vm *vm, const struct profile *p, char *why);

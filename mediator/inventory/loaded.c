@@ -79,6 +79,16 @@ static void free_number(struct mediator *m, const struct slot *owner)
 	}
 }
 
+static void take_vm(struct mediator *m, struct slot *s, struct vm *vm, const struct store_row *row)
+{
+	enum slot_state state = slot_state_find(row->slot.state);
+
+	slot_give(s, vm);
+	slot_resume(m, s, row->slot.boot[0], state == SLOT_STATES ? SLOT_FREE : state);
+	s->with_vm = row->slot.with_vm;
+	s->stale = row->slot.boot[0] && strcmp(row->slot.boot, inventory_boot(m)) != 0;
+}
+
 static void slot_row(struct mediator *m, const struct store_row *row)
 {
 	struct profile *p = profile_find(m, row->slot.profile);
@@ -97,7 +107,7 @@ static void slot_row(struct mediator *m, const struct store_row *row)
 	s->number = (uint32_t)row->slot.number;
 	free_number(m, s);
 	if (vm && !vm->slot)
-		slot_give(s, vm);
+		take_vm(m, s, vm, row);
 	else if (row->slot.vm[0])
 		log_warning("store: the vGPU %s is free: its VM has another one", row->key);
 }
@@ -193,7 +203,9 @@ int inventory_adopt_slot(struct mediator *m, uint64_t id, const struct deposit_s
 	struct slot *s = slot_find(m, r->uuid);
 	struct profile *p = profile_find(m, r->profile);
 	struct vm *vm = r->vm[0] ? vm_find(m, r->vm) : NULL;
-	bool same = s && s->profile == p && s->vm == vm && s->number == r->number;
+	bool by_reserve = r->flags & DEPOSIT_SLOT_RESERVED, with_vm = r->flags & DEPOSIT_SLOT_WITH_VM;
+	bool same = s && s->profile == p && s->vm == vm && s->number == r->number &&
+		    s->life.by_reserve == by_reserve && s->life.state == r->state && s->with_vm == with_vm;
 
 	if (!p)
 		return -ENOENT;
@@ -202,10 +214,15 @@ int inventory_adopt_slot(struct mediator *m, uint64_t id, const struct deposit_s
 	if (!s)
 		return -ENOSPC;
 	s->keep = (struct keep_mark){ id, true };
+	s->stale = false;
 	if (same)
 		return 0;
 	s->number = r->number;
 	slot_give(s, vm);
+	if (vm) {
+		slot_resume(m, s, by_reserve, r->state);
+		s->with_vm = with_vm;
+	}
 	slot_tell(m, s);
 	return 0;
 }

@@ -60,9 +60,11 @@ void slot_give(struct slot *s, struct vm *vm)
 {
 	if (s->vm)
 		s->vm->slot = NULL;
-	if (vm && vm->slot)
-		vm->slot->vm = NULL;
+	if (vm && vm->slot && vm->slot != s)
+		slot_give(vm->slot, NULL);
 	s->vm = vm;
+	s->life = (struct slot_life){ 0 };
+	s->with_vm = false;
 	if (vm)
 		vm->slot = s;
 }
@@ -91,7 +93,12 @@ uint32_t slot_free_number(struct mediator *m, const char *gpu, const struct prof
 
 void slot_keep(struct mediator *m, struct slot *s)
 {
-	struct deposit_slot r = { .number = s->number };
+	struct deposit_slot r = {
+		.number = s->number,
+		.state = (uint16_t)s->life.state,
+		.flags = (s->life.by_reserve ? DEPOSIT_SLOT_RESERVED : 0) |
+			 (s->with_vm ? DEPOSIT_SLOT_WITH_VM : 0),
+	};
 
 	if (!s->keep.id)
 		s->keep.id = ++m->inventory.next_id;
@@ -132,6 +139,10 @@ void slot_tell(struct mediator *m, struct slot *s)
 	snprintf(row.slot.profile, sizeof(row.slot.profile), "%s", s->profile->name);
 	row.slot.number = s->number;
 	snprintf(row.slot.vm, sizeof(row.slot.vm), "%s", s->vm ? s->vm->uuid : "");
+	snprintf(row.slot.state, sizeof(row.slot.state), "%s", slot_state_text(s->life.state));
+	if (s->life.by_reserve)
+		snprintf(row.slot.boot, sizeof(row.slot.boot), "%s", inventory_boot(m));
+	row.slot.with_vm = s->with_vm;
 	record_told(r, store_put(r->store, record_who(r), &row, NULL, NULL, NULL));
 }
 
@@ -215,7 +226,10 @@ int slot_add(struct mediator *m, struct profile *p, struct vm *vm, struct slot *
 		return inventory_refuse(-ENOMEM, why, "no memory");
 	}
 	s->number = number;
-	slot_give(s, vm);
+	if (vm) {
+		slot_give(s, vm);
+		slot_begin(m, s, false);
+	}
 	slot_tell(m, s);
 	*ret = s;
 	return 0;
@@ -235,32 +249,47 @@ int slot_remove(struct mediator *m, struct slot *s, char *why)
 	return 0;
 }
 
-int slot_assign(struct mediator *m, struct slot *s, struct vm *vm, char *why)
+int slot_take(struct mediator *m, struct slot *s, struct vm *vm, bool by_reserve, bool with_vm, char *why)
 {
-	int r;
+	int r = may_have(m, vm, s->profile, s, why);
 
-	if (s->vm && s->vm != vm)
-		return inventory_refuse(-EBUSY, why,
-					"the VM '%s' (%s) has it: release it first (vgpu.release)",
-					s->vm->name, s->vm->uuid);
-	r = may_have(m, vm, s->profile, s, why);
 	if (r == 0 && !vm->tenant)
 		r = vm_tenant_make(m, vm, s->profile, why);
-	if (r < 0 || s->vm == vm)
+	if (r < 0)
 		return r;
 	slot_give(s, vm);
+	slot_begin(m, s, by_reserve);
+	s->with_vm = with_vm;
 	slot_tell(m, s);
 	return 0;
 }
 
+// Assigned again by hand what was only reserved stays.
+static int assign_again(struct mediator *m, struct slot *s, char *why)
+{
+	int r = s->vm->tenant ? 0 : vm_tenant_make(m, s->vm, s->profile, why);
+
+	if (r < 0 || !s->life.by_reserve)
+		return r;
+	slot_life_keep(&s->life);
+	s->with_vm = false;
+	slot_tell(m, s);
+	return 0;
+}
+
+int slot_assign(struct mediator *m, struct slot *s, struct vm *vm, char *why)
+{
+	if (s->vm && s->vm != vm)
+		return inventory_refuse(-EBUSY, why,
+					"the VM '%s' (%s) has it: release it first (vgpu.release)",
+					s->vm->name, s->vm->uuid);
+	return s->vm ? assign_again(m, s, why) : slot_take(m, s, vm, false, false, why);
+}
+
 int slot_release(struct mediator *m, struct slot *s, char *why)
 {
-	struct vm *vm = s->vm;
-
-	if (!vm)
+	if (!s->vm)
 		return inventory_refuse(-EBUSY, why, "no VM has it");
-	slot_give(s, NULL);
-	slot_tell(m, s);
-	vm_tenant_end(vm);
+	slot_end(m, s);
 	return 0;
 }

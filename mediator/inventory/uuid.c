@@ -37,14 +37,22 @@ bool vm_uuid_parse(const char *text, char ret[static VM_UUID_BYTES])
 int vm_uuid_make(char ret[static VM_UUID_BYTES])
 {
 	uint8_t u[16];
-	size_t n = 0;
 
 	if (getrandom(u, sizeof(u), GRND_NONBLOCK) != (ssize_t)sizeof(u))
 		return errno ? -errno : -EIO;
 	u[6] = (uint8_t)((u[6] & 0x0f) | 0x40); // version 4
-	u[8] = (uint8_t)((u[8] & 0x3f) | 0x80); // of RFC 9562
+	vm_uuid_print(u, ret);
+	return 0;
+}
+
+void vm_uuid_print(const uint8_t bytes[static 16], char ret[static VM_UUID_BYTES])
+{
+	uint8_t u[16];
+	size_t n = 0;
+
+	memcpy(u, bytes, sizeof(u));
+	u[8] = (uint8_t)((u[8] & 0x3f) | 0x80); // the variant of RFC 9562
 	for (unsigned i = 0; i < sizeof(u); i++)
 		n += (size_t)snprintf(ret + n, VM_UUID_BYTES - n, "%s%02x",
 				      i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", u[i]);
-	return 0;
 }

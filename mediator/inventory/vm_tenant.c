@@ -135,9 +135,11 @@ void vm_tenants_settle(struct mediator *m)
 	char why[INVENTORY_WHY_BYTES];
 	struct vm *vm;
 
+	slots_of_last_boot(m);
 	find_tenants(m);
 	for (vm = vm_after(m, NULL); vm; vm = vm_after(m, vm)) {
 		if (vm->slot && !vm->tenant && vm_tenant_make(m, vm, vm->slot->profile, why) < 0)
 			log_error("VM '%s' (%s) cannot use its vGPU: %s", vm->name, vm->uuid, why);
 	}
+	slots_look(m);
 }

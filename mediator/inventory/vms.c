@@ -178,6 +178,17 @@ int vm_add(struct mediator *m, const char *uuid, const struct vm_wish *wish, str
 
 int vm_set(struct mediator *m, struct vm *vm, const struct vm_wish *wish, char *why)
 {
+	int r = vm_rename(m, vm, wish, why);
+
+	if (r < 0 || !vm->slot || !vm->slot->with_vm)
+		return r;
+	vm->slot->with_vm = false; // it has become somebody's
+	slot_tell(m, vm->slot);
+	return 0;
+}
+
+int vm_rename(struct mediator *m, struct vm *vm, const struct vm_wish *wish, char *why)
+{
 	int r = check(m, vm, wish, why);
 
 	if (r < 0)

@@ -44,14 +44,21 @@ void record_gpu(struct record *r)
 {
 	const struct board *b = &r->mediator->sensor.board;
 	struct store_row row = { .kind = STORE_GPU };
+	char pci[BOARD_PCI_BYTES];
+	bool placed = board_place(b, pci);
 
-	if (r->gpu_known || !b->known)
+	if (!b->known || (r->gpu_known && r->gpu_placed == placed))
 		return;
 	uuid_print(b->identity.uuid, row.key);
 	snprintf(row.gpu.name, sizeof(row.gpu.name), "%.*s", (int)sizeof(row.gpu.name) - 1, b->identity.name);
 	row.gpu.memory_bytes = b->identity.total_memory;
+	if (placed) {
+		snprintf(row.gpu.pci, sizeof(row.gpu.pci), "%s", pci);
+		row.gpu.pci_id = b->values.value[DEVICE_PCI_ID];
+	}
 	record_told(r, store_put(r->store, SELF, &row, NULL, NULL, NULL));
 	r->gpu_known = true;
+	r->gpu_placed = placed;
 }
 
 // ---- what was kept ----

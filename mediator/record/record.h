@@ -40,7 +40,7 @@ struct record {
 	uint64_t changes;	   // told to the store; only grows
 	struct store_usage *rows;  // what is told next: tenants that are gone first
 	unsigned n_gone, room;
-	bool gpu_known;
+	bool gpu_known, gpu_placed; // the store has its row; with where it is
 	// Batches of usage: the last one that was told, the last one that the store had at its first loading.
 	uint64_t usage_number, usage_booked;
 	bool usage_known;   // the store said so

@@ -238,6 +238,7 @@ static const char *adopt(struct session *s, struct tenant *tenant)
 		return "too many connections of this tenant (limits.connections)";
 	s->tenant = tenant;
 	tenant->n_sessions++;
+	inventory_tenant_changed(tenant);
 	return NULL;
 }
 
@@ -321,6 +322,7 @@ static void session_free(struct session *s)
 	close_session(s);
 	keep_gone(m, DEPOSIT_SESSION, s->id, &s->kept);
 	s->tenant->n_sessions--;
+	inventory_tenant_changed(s->tenant);
 	LIST_REMOVE(s, link);
 	free(s);
 	mediator_reap(m);

@@ -90,6 +90,20 @@ int store_copy(const char *path, const char *to, char *error, size_t n)
 	return r;
 }
 
+int store_read(const char *path, void (*found)(void *opaque, const struct store_row *row), void *opaque,
+	       char *error, size_t n)
+{
+	struct database d;
+	int r = database_open_reader(&d, path);
+
+	if (r == 0)
+		r = rows_load(&d, found, opaque);
+	if (r < 0)
+		snprintf(error, n, "store %s: %s", path, d.error);
+	database_close(&d);
+	return r;
+}
+
 // Under the lock of path, so nobody has it open for writing.
 static int replace(const char *path, struct database *backup, char *error, size_t n)
 {

@@ -7,7 +7,7 @@
 
 #include "mediator/store/tables.h"
 
-#define COLUMNS 4
+#define COLUMNS 7
 
 struct column {
 	enum { NONE, TEXT, REFERENCE, NUMBER } kind;
@@ -23,12 +23,16 @@ static const struct kind {
 	const char *put, *json, *remove, *load;
 } kinds[STORE_KINDS] = {
 	[STORE_GPU] = {
-		"gpu", { { TEXT, AT(gpu.name) }, { NUMBER, AT(gpu.memory_bytes) } },
-		"INSERT INTO gpu (uuid, name, memory_bytes) VALUES (?1, ?2, ?3) ON CONFLICT (uuid) DO UPDATE "
-		"SET name = excluded.name, memory_bytes = excluded.memory_bytes",
-		"SELECT json_object('name', name, 'memory_bytes', memory_bytes) FROM gpu WHERE uuid = ?1",
+		"gpu", { { TEXT, AT(gpu.name) }, { NUMBER, AT(gpu.memory_bytes) }, { REFERENCE, AT(gpu.pci) },
+			 { NUMBER, AT(gpu.pci_id) } },
+		// Where it is becomes known later than what it is, at each start, and is not forgotten meanwhile.
+		"INSERT INTO gpu (uuid, name, memory_bytes, pci, pci_id) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT "
+		"(uuid) DO UPDATE SET name = excluded.name, memory_bytes = excluded.memory_bytes, "
+		"pci_id = CASE WHEN excluded.pci IS NULL THEN pci_id ELSE excluded.pci_id END, "
+		"pci = coalesce(excluded.pci, pci)",
+		"SELECT json_object('name', name, 'memory_bytes', memory_bytes, 'pci', pci) FROM gpu WHERE uuid = ?1",
 		"DELETE FROM gpu WHERE uuid = ?1",
-		"SELECT uuid, name, memory_bytes FROM gpu",
+		"SELECT uuid, name, memory_bytes, pci, pci_id FROM gpu",
 	},
 	[STORE_POOL] = {
 		"pool", { { REFERENCE, AT(pool.gpu) } },
@@ -55,14 +59,17 @@ static const struct kind {
 	},
 	[STORE_SLOT] = {
 		"slot", { { TEXT, AT(slot.gpu) }, { TEXT, AT(slot.profile) }, { NUMBER, AT(slot.number) },
-			  { REFERENCE, AT(slot.vm) } },
-		"INSERT INTO slot (uuid, gpu, profile, number, vm) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (uuid) "
-		"DO UPDATE SET gpu = excluded.gpu, profile = excluded.profile, number = excluded.number, "
-		"vm = excluded.vm",
-		"SELECT json_object('gpu', gpu, 'profile', profile, 'number', number, 'vm', vm) FROM slot "
-		"WHERE uuid = ?1",
+			  { REFERENCE, AT(slot.vm) }, { TEXT, AT(slot.state) }, { REFERENCE, AT(slot.boot) },
+			  { NUMBER, AT(slot.with_vm) } },
+		"INSERT INTO slot (uuid, gpu, profile, number, vm, state, boot, with_vm) VALUES (?1, ?2, ?3, ?4, ?5, "
+		"?6, ?7, ?8) ON CONFLICT (uuid) DO UPDATE SET gpu = excluded.gpu, profile = excluded.profile, "
+		"number = excluded.number, vm = excluded.vm, state = excluded.state, boot = excluded.boot, "
+		"with_vm = excluded.with_vm",
+		// Without the state: what a stub does is not a change that somebody made.
+		"SELECT json_object('gpu', gpu, 'profile', profile, 'number', number, 'vm', vm, 'reserved', "
+		"json(CASE WHEN boot IS NULL THEN 'false' ELSE 'true' END)) FROM slot WHERE uuid = ?1",
 		"DELETE FROM slot WHERE uuid = ?1",
-		"SELECT uuid, gpu, profile, number, vm FROM slot",
+		"SELECT uuid, gpu, profile, number, vm, state, boot, with_vm FROM slot",
 	},
 	[STORE_TENANT] = {
 		"tenant", { { REFERENCE, AT(tenant.pool) } },

@@ -42,6 +42,8 @@ struct store_row {
 		struct {
 			char name[STORE_NAME_BYTES];
 			uint64_t memory_bytes;
+			char pci[STORE_NAME_BYTES]; // 00000000:3b:00.0, "none"; "": leaves it as it was
+			uint64_t pci_id;	    // device id << 16 | vendor id
 		} gpu;
 		struct {
 			char gpu[STORE_NAME_BYTES]; // *
@@ -58,6 +60,10 @@ struct store_row {
 			char gpu[STORE_NAME_BYTES], profile[STORE_NAME_BYTES];
 			uint64_t number;	   // among the GPU's slots of this profile
 			char vm[STORE_NAME_BYTES]; // *: free
+			char state[STORE_NAME_BYTES];
+			char boot[STORE_NAME_BYTES]; // of the host, in which slot.reserve gave it away; "":
+						     // by hand
+			uint64_t with_vm; // 1: the VM was made for that
 		} slot;
 		struct {
 			char pool[STORE_NAME_BYTES]; // *
@@ -234,6 +240,10 @@ int store_backup(struct store *s, const char *path, store_done *done, void *opaq
 
 // As store_backup(), of the database at path, which a running mediator may have open. 0 or -errno with error.
 int store_copy(const char *path, const char *to, char *error, size_t error_bytes);
+// Calls found with each GPU, profile, VM and slot, in this order, of the database at path, which is only
+// read. 0 or -errno with error.
+int store_read(const char *path, void (*found)(void *opaque, const struct store_row *row), void *opaque,
+	       char *error, size_t error_bytes);
 // Makes the backup the database at path; the one that is there is set aside. -EBUSY: a mediator has it.
 int store_restore(const char *path, const char *backup, char *error, size_t error_bytes);
 

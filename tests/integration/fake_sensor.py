@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sensor without a card for the mediator's integration tests; misbehaves as $VGPU_FAKE_SENSOR says:
 
-  ok | identity | silent | mute | garbage | exit | crash | lost | twice | hangup | wild | @FILE
+  ok | placed | identity | silent | mute | garbage | exit | crash | lost | twice | hangup | wild | @FILE
 
 FILE is read at the start and before each answer: ok | lost | missing (it cannot start) | xid N ... (once)
 """
@@ -84,6 +84,8 @@ def main():
             sys.exit(2)
         # temperature, its most, draw, the greatest limit, utilisation and free memory of the card
         values = {27: temperature, 31: 88, 35: 350000, 40: 700000, 68: 93, 72: 5 << 30}
+        if HOW == "placed":
+            values |= {0: 0, 1: 0x3b, 2: 0, 3: 0x233010de}
         if HOW == "wild":  # out of range; the tenant's own; unknown here
             values |= {27: 5000, 79: 7, 80: 7, 127: 7}
         link.send(sensed(values))

@@ -134,7 +134,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 def test_completion_of_words():
     assert completions("") == commands()
     assert completions("sta") == ["status"]
-    assert completions("slot", "") == ["list", "show", "create", "delete", "assign", "release"]
+    assert completions("slot", "") == ["list", "show", "create", "partition", "delete", "assign", "release"]
     assert completions("slot", "re") == ["release"]
     assert "--gpu=" in completions("pool", "create", "x", "--")
     assert "--json" in completions("status", "--js")

@@ -57,7 +57,7 @@ def test_the_audit_tells_the_life_of_a_vgpu(place):  # noqa: F811
         ctl.do("vgpu.remove", vgpu=slot)
         rows = ctl.do("audit", subject=slot)["audit"]
         gpu = ctl.do("gpu.list")["gpus"][0]["gpu"]
-        one = {"gpu": gpu, "profile": "small", "number": 0}
+        one = {"gpu": gpu, "profile": "small", "number": 0, "reserved": False}
         who = f"uid {os.getuid()} pid {os.getpid()} (control)"
         assert [(r["who"], r["what"], r["before"], r["after"]) for r in reversed(rows)] == [
             (who, "slot.set", None, {**one, "vm": VM1}),

@@ -25,11 +25,11 @@ def place(tmp_path):
 
 
 @contextlib.contextmanager
-def running(place, *args):
+def running(place, *args, **kw):
     """A mediator with that store; a test may kill it."""
     place.parent.mkdir(exist_ok=True)
     with vgpu.tempfile.TemporaryDirectory(prefix="vgpu-test-") as directory:
-        m = vgpu.Mediator(directory, "--set", f"store.path={place}", *FAST, *args)
+        m = vgpu.Mediator(directory, "--set", f"store.path={place}", *FAST, *args, **kw)
         try:
             yield m
             if m.process.poll() is None:

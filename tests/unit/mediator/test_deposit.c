@@ -243,7 +243,7 @@ static void test_another_version_is_told_apart(void **state)
 
 static void test_one_wrong_field_of_the_inventory_is_enough(void **state)
 {
-	struct made of_vm = good_tenant(), of_user = good_tenant();
+	struct made of_vm = good_tenant(), of_user = good_tenant(), free_slot = good_slot();
 
 	(void)state;
 	REFUSED(good_profile, profile.policy.value[POLICY_WEIGHT], 0);
@@ -259,7 +259,12 @@ static void test_one_wrong_field_of_the_inventory_is_enough(void **state)
 	REFUSED(good_slot, slot.uuid[0], 'x');
 	REFUSED(good_slot, slot.vm[0], 'x');
 	REFUSED(good_slot, slot.gpu[0], 0);
-	REFUSED(good_slot, slot.reserved, 1);
+	REFUSED(good_slot, slot.state, SLOT_STATES);
+	REFUSED(good_slot, slot.flags, 4);
+	free_slot.r.slot.vm[0] = 0;
+	assert_int_equal(read_made(&free_slot), 0);
+	free_slot.r.slot.state = SLOT_RESERVED; // for nobody
+	assert_int_equal(read_made(&free_slot), -EPROTO);
 	ENDLESS(good_slot, slot.uuid);
 	ENDLESS(good_slot, slot.gpu);
 	ENDLESS(good_slot, slot.profile);

@@ -43,6 +43,9 @@ static struct store_row slot(const char *uuid, uint64_t number, const char *vm)
 	row.slot.number = number;
 	snprintf(row.key, sizeof(row.key), "%s", uuid);
 	snprintf(row.slot.vm, sizeof(row.slot.vm), "%s", vm);
+	snprintf(row.slot.state, sizeof(row.slot.state), "%s", vm[0] ? "running" : "free");
+	snprintf(row.slot.boot, sizeof(row.slot.boot), "%s", vm[0] ? "B-1" : "");
+	row.slot.with_vm = vm[0] != 0;
 	return row;
 }
 
@@ -81,8 +84,40 @@ static void test_each_kind_is_loaded_as_it_was_put(void **state)
 	assert_string_equal(f->rows[STORE_SLOT].slot.profile, "16g");
 	assert_int_equal(f->rows[STORE_SLOT].slot.number, 0);
 	assert_string_equal(f->rows[STORE_SLOT].slot.vm, "V-1");
+	assert_string_equal(f->rows[STORE_SLOT].slot.state, "running");
+	assert_string_equal(f->rows[STORE_SLOT].slot.boot, "B-1");
+	assert_int_equal(f->rows[STORE_SLOT].slot.with_vm, 1);
 	assert_string_equal(f->rows[STORE_TENANT].key, "uid-7");
 	assert_string_equal(f->rows[STORE_TENANT].tenant.pool, "gold");
+}
+
+static void test_where_a_gpu_is_is_not_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct store_row row = gpu("G-1");
+
+	assert_int_equal(fixture_open(f), 0);
+	snprintf(row.gpu.pci, sizeof(row.gpu.pci), "00000000:3b:00.0");
+	row.gpu.pci_id = 0x233010de;
+	assert_int_equal(put(f, row), 0);
+	assert_int_equal(put(f, gpu("G-1")), 0); // at a start, before the card was read
+	fixture_reopen(f);
+	assert_string_equal(f->rows[STORE_GPU].gpu.pci, "00000000:3b:00.0");
+	assert_int_equal(f->rows[STORE_GPU].gpu.pci_id, 0x233010de);
+}
+
+static void test_what_a_stub_does_is_no_change_of_somebodys(void **state)
+{
+	struct fixture *f = *state;
+	struct store_row row = slot("S-1", 0, "V-1");
+
+	assert_int_equal(fixture_open(f), 0);
+	put_one_of_each(f);
+	snprintf(row.slot.state, sizeof(row.slot.state), "releasing");
+	assert_int_equal(put(f, row), 0);
+	assert_int_equal(fixture_number(f, "SELECT count(*) FROM audit WHERE subject = 'S-1'"), 1);
+	fixture_reopen(f);
+	assert_string_equal(f->rows[STORE_SLOT].slot.state, "releasing");
 }
 
 static void test_references_hold(void **state)
@@ -327,6 +362,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, fixture_set_up, fixture_tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_each_kind_is_loaded_as_it_was_put),
+		T(test_where_a_gpu_is_is_not_forgotten),
+		T(test_what_a_stub_does_is_no_change_of_somebodys),
 		T(test_references_hold),
 		T(test_the_audit_has_who_what_before_and_after),
 		T(test_limits_change_and_go),

@@ -212,7 +212,9 @@ static void test_a_file_that_breaks_under_way_is_replaced(void **state)
 	fixture_wait(f, 300);
 	fixture_reopen(f);
 	f->n_done = 0;
-	fixture_sql(f, "INSERT INTO gpu VALUES ('G-1', '', 0)"); // so that its cache is no longer good
+	fixture_sql(f,
+		    "INSERT INTO gpu (uuid, name, memory_bytes) VALUES ('G-1', '', 0)"); // so that its cache
+											 // is no longer good
 	memset(junk, 0x5a, sizeof(junk));
 	fd = open(f->path, O_WRONLY | O_CLOEXEC);
 	assert_int_equal(fstat(fd, &st), 0);
