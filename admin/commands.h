@@ -14,7 +14,9 @@
 	C(profile)        \
 	C(vm)             \
 	C(slot)           \
-	C(limit) C(usage) C(session) C(quarantine) C(events) C(audit) C(drain) C(backup) C(config) C(help)
+	C(limit)          \
+	C(usage)          \
+	C(session) C(quarantine) C(events) C(audit) C(drain) C(backup) C(config) C(cloudstack) C(help)
 
 #define COMMAND(name) extern const struct admin_command admin_command_##name;
 ADMIN_COMMANDS(COMMAND)
