@@ -84,23 +84,33 @@ static int check(struct admin_call *c, const struct domain *d)
 	return domain_concerns_us(d) ? check_with_mediator(c, d) : ADMIN_OK;
 }
 
-static void release(struct admin_call *c, const struct domain *d)
+// False: something of the VM's is still its own, by an operator's word or since nobody could be asked.
+static bool release_slots(struct admin_call *c, const struct domain *d)
 {
 	struct slots s = { 0 };
 	cleanup_free char *why = NULL;
+	bool all = slots_list(&s, c, clock_now_ns() + RELEASE_S * NSEC_PER_SEC, &why);
 
-	if (!domain_concerns_us(d) || !d->uuid[0])
-		return;
-	if (!slots_list(&s, c, clock_now_ns() + RELEASE_S * NSEC_PER_SEC, &why))
+	if (!all)
 		hook_refuse("the vGPU of %s is not released: %s", d->uuid, why);
 	for (size_t i = 0; i < s.n; i++) {
 		cleanup_free char *failed = NULL;
+		bool kept = false;
 
-		if (strcmp(s.slot[i].vm, d->uuid) == 0 &&
-		    !slots_release(&s, s.slot[i].vgpu, d->uuid, &failed))
+		if (strcmp(s.slot[i].vm, d->uuid) != 0)
+			continue;
+		if (!slots_release(&s, s.slot[i].vgpu, d->uuid, &kept, &failed))
 			hook_refuse("the vGPU of %s is not released: %s", d->uuid, failed);
+		all &= !failed && !kept;
 	}
 	slots_done(&s);
+	return all;
+}
+
+static void release(struct admin_call *c, const struct domain *d)
+{
+	if (!domain_concerns_us(d) || !d->uuid[0] || !release_slots(c, d))
+		return;
 	for (size_t i = 0; i < d->n_sockets && !d->strange; i++)
 		stub_unit_stop(d->uuid, d->sockets[i]);
 }

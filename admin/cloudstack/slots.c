@@ -147,12 +147,15 @@ char *slots_reserve(struct slots *s, const char *vgpu, const char *vm, const cha
 	return NULL;
 }
 
-bool slots_release(struct slots *s, const char *vgpu, const char *vm, char **ret_why)
+bool slots_release(struct slots *s, const char *vgpu, const char *vm, bool *ret_kept, char **ret_why)
 {
 	json_t *body = text_memory(json_pack("{s:s}", "vm", vm));
 	json_t *j = act(s, vgpu, "release", body, ret_why);
+	cleanup_free char *owner = text_of(j, "vm");
+	char owner_uuid[DOMAIN_UUID_BYTES];
 	bool done = j;
 
+	*ret_kept = domain_uuid(owner, owner_uuid) && strcmp(owner_uuid, vm) == 0;
 	json_decref(body);
 	json_decref(j);
 	return done;

@@ -30,8 +30,8 @@ struct slot *slots_find(const struct slots *s, const char *vgpu); // NULL: it is
 // For the VM alone, from now on; again and again for the same. The socket of its stub, to be freed; NULL with
 // why.
 char *slots_reserve(struct slots *s, const char *vgpu, const char *vm, const char *name, char **ret_why);
-// Does nothing where the owner is another.
-bool slots_release(struct slots *s, const char *vgpu, const char *vm, char **ret_why);
+// Does nothing where the owner is another, or this one because an operator said so; *ret_kept is that.
+bool slots_release(struct slots *s, const char *vgpu, const char *vm, bool *ret_kept, char **ret_why);
 
 // Whether the domain's devices are those of vGPUs that are kept for it.
 bool slots_are_of(struct slots *s, const struct domain *d, char **ret_why);

@@ -87,11 +87,11 @@ static void give_back(struct slots *s, const struct domain *d, const struct rese
 	s->until_ns = clock_now_ns() + GIVE_BACK_S * NSEC_PER_SEC;
 	for (size_t i = 0; i < r->n; i++) {
 		cleanup_free char *why = NULL;
+		bool kept;
 
 		if (!r->fresh[i])
 			continue;
-		slots_release(s, r->vgpu[i], d->uuid,
-			      &why); // if it fails, it ends by itself: no monitor comes
+		slots_release(s, r->vgpu[i], d->uuid, &kept, &why); // else it ends by itself
 		stub_unit_stop(d->uuid, r->socket[i]);
 	}
 }

@@ -58,7 +58,7 @@ class Host:
 
     def __init__(self, directory, server):
         self.directory, self.server, self.owners, self.sockets, self.units = directory, server, {}, {}, True
-        self.names, self.lie = {}, None
+        self.names, self.lie, self.by_hand = {}, None, False
         server.answers[("GET", "/v1/vgpus")] = lambda *_: self.list()
         for slot in (SLOT, SLOT2):
             self.owners[slot] = None
@@ -106,7 +106,7 @@ vm=${{2#vgpu-stub@}}
         self.sockets[path].listen()
 
     def release(self, slot, body):
-        if self.owners[slot] == body["vm"]:
+        if self.owners[slot] == body["vm"] and not self.by_hand:
             self.owners[slot] = None
         return {"vgpu": slot, "vm": self.owners[slot], "state": "free"}
 
@@ -343,6 +343,22 @@ def test_release(host, operation):
         assert host.owners == {SLOT: None, SLOT2: VM2}
     assert host.unit_calls().count(f"stop vgpu-stub@{VM}.service") == 1 and not host.path_of(VM).exists()
     assert f"stop vgpu-stub@{VM2}.service" not in host.unit_calls() and host.path_of(VM2).exists()
+
+
+def test_what_an_operator_assigned_stays(host):
+    after = host.transform(domain(mdev(SLOT))).stdout
+    host.by_hand = True
+    r = host.step("release", after)
+    assert (r.returncode, r.stderr) == (0, "") and host.owners[SLOT] == VM
+    assert not host.unit_calls() and host.path_of(VM).exists()
+
+
+def test_release_when_the_mediator_fails(host):
+    after = host.transform(domain(mdev(SLOT))).stdout
+    host.server.answers[("POST", f"/v1/vgpus/{SLOT}/release")] = fake_api.Problem(503, "busy", "not now")
+    r = host.step("stopped", after)
+    assert (r.returncode, r.stdout) == (0, "") and "not now" in r.stderr
+    assert not host.unit_calls()
 
 
 def test_release_of_a_vm_that_never_started(host):
