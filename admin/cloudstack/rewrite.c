@@ -10,12 +10,18 @@
 #include "admin/text.h"
 #include "common/cleanup.h"
 
-// libvirt hands out slots from below and does not know this device: it goes to the highest. 0x1f is q35's
-// own.
+// libvirt hands out slots from below and does not know this device, so it goes to the highest. q35 has 0x1f.
 #define HIGHEST_SLOT 0x1e
 #define LOWEST_SLOT  0x10
 // Of q35, where libvirt puts USB controllers when nobody says where.
 #define Q35_USB ((1u << 0x1d) | (1u << 0x1a))
+
+static char *no_vgpu(const char *what, const char *value)
+{
+	cleanup_free char *clean = text_clean(value);
+
+	return text_print("a vGPU cannot be in a VM whose %s is %s", what, clean);
+}
 
 // The bus that devices stand on, or NULL with why.
 static const char *bus_of(const xmlNode *root, char **ret_why)
@@ -24,14 +30,14 @@ static const char *bus_of(const xmlNode *root, char **ret_why)
 	cleanup_free char *machine = xml_attribute(type, "machine"), *arch = xml_attribute(type, "arch");
 
 	if (arch[0] && strcmp(arch, "x86_64") != 0) {
-		*ret_why = text_print("a vGPU cannot be in a VM of the architecture %s", arch);
+		*ret_why = no_vgpu("architecture", arch);
 		return NULL;
 	}
 	if (strstr(machine, "q35"))
 		return "pcie.0";
 	if (!machine[0] || strcmp(machine, "pc") == 0 || strncmp(machine, "pc-i440fx", 9) == 0)
 		return "pci.0";
-	*ret_why = text_print("a vGPU cannot be in a machine of the type %s", machine);
+	*ret_why = no_vgpu("machine type", machine);
 	return NULL;
 }
 

@@ -238,9 +238,9 @@ static void test_machines_without(void **state)
 	(void)state;
 	cannot(HEAD "<os><type arch='aarch64' machine='virt'>hvm</type></os>" DEVICES HOSTDEV(VGPU_A)
 		   TAIL END,
-	       1, "architecture aarch64");
+	       1, "architecture is aarch64");
 	cannot(HEAD "<os><type machine='microvm'>hvm</type></os>" DEVICES HOSTDEV(VGPU_A) TAIL END, 1,
-	       "type microvm");
+	       "machine type is microvm");
 	cannot(HEAD OS_PC DEVICES HOSTDEV(VGPU_A) TAIL END, 2, "does not have the vGPU " VGPU_B);
 	cannot(HEAD OS_PC DEVICES HOSTDEV(VGPU_A) TAIL LINE(
 		   "<qemu:arg value='addr=0x1e'/><qemu:arg value='addr=29'/><qemu:arg value='addr=28'/>"
