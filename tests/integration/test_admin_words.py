@@ -28,7 +28,7 @@ def test_help_of_every_command():
     for name in names:
         said = admin.run("help", name)
         assert said.returncode == 0 and f"vgpu-admin {name}" in said.stdout and not said.stderr
-        actions = re.findall(rf"^  vgpu-admin {name} (\w+)", said.stdout.split("Examples:")[0], re.M)
+        actions = re.findall(rf"^  vgpu-admin {name} (\w[\w-]*)", said.stdout.split("Examples:")[0], re.M)
         for action in [""] + [a for a in actions if name != "help"]:
             again = admin.run(name, *([action] if action else []), "--help")
             assert (again.returncode, again.stdout) == (0, said.stdout), (name, action)
