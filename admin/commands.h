@@ -14,6 +14,7 @@
 	C(profile)        \
 	C(vm)             \
 	C(slot)           \
+	C(cloudstack)     \
 	C(limit) C(usage) C(session) C(quarantine) C(events) C(audit) C(drain) C(backup) C(config) C(help)
 
 #define COMMAND(name) extern const struct admin_command admin_command_##name;
