@@ -193,12 +193,16 @@ static bool is_before(CURLcode code)
 	return code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
 }
 
-// What waiting does not mend.
-static bool is_for_good(CURLcode code, const struct answer *answer)
+static enum outcome judge_connection(CURLcode code, const struct answer *answer, const char *command)
 {
-	return answer->too_long || code == CURLE_PEER_FAILED_VERIFICATION ||
-	       code == CURLE_SSL_CACERT_BADFILE || code == CURLE_UNSUPPORTED_PROTOCOL ||
-	       code == CURLE_URL_MALFORMAT;
+	if (is_before(code))
+		return BUSY;
+	if (answer->too_long)
+		return is_query(command) ? REFUSED : LOST; // it will be as long again
+	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+	    code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT)
+		return REFUSED;
+	return LOST;
 }
 
 static enum outcome judge(long code)
@@ -210,8 +214,14 @@ static enum outcome judge(long code)
 	return REFUSED;
 }
 
-// One attempt. Says what went wrong if loud, or if there will be no other.
-static enum outcome attempt(struct api *a, const char *command, struct api_request *r, bool loud,
+// Whether another attempt may follow this one.
+static bool is_to_repeat(const char *command, enum outcome outcome)
+{
+	return outcome == BUSY || (outcome == LOST && is_query(command));
+}
+
+// One attempt. Says what went wrong if there will be no other.
+static enum outcome attempt(struct api *a, const char *command, struct api_request *r, bool last,
 			    json_t **ret, enum admin_exit *ret_exit)
 {
 	cleanup_free char *form = write_form(a, command, r);
@@ -228,16 +238,16 @@ static enum outcome attempt(struct api *a, const char *command, struct api_reque
 	code = perform(a, form, !is_query(command), &answer);
 	explicit_bzero(form, strlen(form));
 	if (code != CURLE_OK) {
-		outcome = is_for_good(code, &answer) ? REFUSED : is_before(code) ? BUSY : LOST;
+		outcome = judge_connection(code, &answer, command);
 		*ret_exit = ADMIN_NO_CONNECTION;
-		if (loud || outcome == REFUSED)
+		if (last || !is_to_repeat(command, outcome))
 			explain_connection(a, code, &answer);
 	} else {
 		*ret = api_answer_read(answer.body, answer.len, answer.status, &error);
 		if (!*ret) {
 			outcome = judge(error.code);
 			*ret_exit = error.code == API_NO_ANSWER ? ADMIN_NO_CONNECTION : ADMIN_REFUSED;
-			if (loud || outcome == REFUSED)
+			if (last || !is_to_repeat(command, outcome))
 				explain(a, command, &error);
 		}
 	}
@@ -275,9 +285,8 @@ enum admin_exit api_ask(struct api *a, const char *command, struct api_request *
 	for (unsigned i = 0; i < tries; i++) {
 		bool last = i + 1 == tries;
 
-		outcome = attempt(a, command, r, last || !is_query(command), &answer, &exit);
-		if (outcome == ANSWERED || outcome == REFUSED || last ||
-		    (outcome == LOST && !is_query(command)))
+		outcome = attempt(a, command, r, last, &answer, &exit);
+		if (last || !is_to_repeat(command, outcome))
 			break;
 		wait_ms(api_backoff_ms((unsigned)a->config->wait_ms, MOST_WAIT_MS, i, chance()));
 	}

@@ -83,13 +83,13 @@ static enum admin_exit reconcile(struct cloudstack *cs, const json_t *host)
 {
 	bool asks;
 	json_t *rows;
-	size_t before, left;
+	size_t left;
 	enum admin_exit e = look(cs, host, &rows);
 
 	if (e != ADMIN_OK)
 		return e;
-	before = left = compare_differences(rows);
-	asks = before && !admin_flag(cs->call, "dry-run");
+	left = compare_differences(rows);
+	asks = left && !admin_flag(cs->call, "dry-run");
 	if (asks) {
 		if (!cs->call->json)
 			say(cs, rows, false);
@@ -109,11 +109,12 @@ static enum admin_exit reconcile(struct cloudstack *cs, const json_t *host)
 		return ADMIN_OK;
 	if (asks)
 		admin_complain(
-		    "%zu of %zu differences are left: 'vgpu-admin cloudstack prune' deletes what is no "
-		    "vGPU any more; a VM in the wrong place has to be stopped and started",
-		    left, before);
+		    "%zu %s left: 'vgpu-admin cloudstack prune' deletes what is no vGPU any more; a VM in "
+		    "the wrong place has to be stopped and started",
+		    left, left == 1 ? "difference is" : "differences are");
 	else
-		admin_complain("%zu differences; without --dry-run CloudStack is told to look again", left);
+		admin_complain("%zu %s; without --dry-run CloudStack is told to look again", left,
+			       left == 1 ? "difference" : "differences");
 	return ADMIN_REFUSED;
 }
 
