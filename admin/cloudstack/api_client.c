@@ -123,7 +123,7 @@ static void explain_connection(const struct api *a, CURLcode code, const struct 
 	else if (code == CURLE_SSL_CACERT_BADFILE)
 		admin_complain("ca in %s: %s", path, text);
 	else if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST)
-		admin_complain("%s: %s.\nDoes the management server run there (url in %s)?", url, text, path);
+		admin_complain("%s: %s.\nIs the management server up there (url in %s)?", url, text, path);
 	else
 		admin_complain("%s: no answer: %s", url, text);
 }

@@ -10,14 +10,14 @@ import admin
 import cloudstack_server
 import pytest
 from inventory import VM1
-from test_admin_answers import certificate  # noqa: F401  pylint: disable=unused-import
-from test_cloudstack import opened, site  # noqa: F401  pylint: disable=unused-import
+from test_admin_answers import certificate  # noqa: F401
+from test_cloudstack import opened, site  # noqa: F401
 
 SOURCE = pathlib.Path(os.environ.get("VGPU_SOURCE", pathlib.Path(__file__).parents[2]))
 LISTS = "listHosts"
 
 
-def asked(site, name):  # noqa: F811
+def asked(site, name):
     return [p for n, p in site.cloud.asked if n == name]
 
 
@@ -46,7 +46,7 @@ def test_the_server_checks_signatures_and_times():
         "TTpdDq/7j/J58XCRHomKoQXEQds="
 
 
-def test_every_request_is_signed_and_expires(site):  # noqa: F811
+def test_every_request_is_signed_and_expires(site):
     site.ok("status")
     now = datetime.datetime.now(datetime.timezone.utc)
     for _, p in site.cloud.asked:
@@ -55,7 +55,7 @@ def test_every_request_is_signed_and_expires(site):  # noqa: F811
         assert p["signatureversion"] == "3" and p["response"] == "json"
 
 
-def test_values_of_all_kinds_are_signed(site):  # noqa: F811
+def test_values_of_all_kinds_are_signed(site):
     site.configure("[offering small]\nname = a b+c*d~e&f=g/h%é\ncpunumber = 1\ncpuspeed = 1\nmemory = 1\n")
     site.ok("setup")
     assert site.cloud.offerings[0]["name"] == "a b+c*d~e&f=g/h%é"
@@ -65,7 +65,7 @@ def test_values_of_all_kinds_are_signed(site):  # noqa: F811
 
 @pytest.mark.parametrize("code, step", [(401, "compare apikey and secretkey"), (431, "4.21 or later"), (432, "docs/cloudstack.md"),
                                         (533, "no room")])
-def test_refusals_are_not_asked_again(site, code, step):  # noqa: F811
+def test_refusals_are_not_asked_again(site, code, step):
     site.cloud.faults[LISTS] = [code]
     said = site.refused("status")
     assert f"listHosts ({code}): fault {code}" in said and step in said
@@ -73,7 +73,7 @@ def test_refusals_are_not_asked_again(site, code, step):  # noqa: F811
 
 
 @pytest.mark.parametrize("fault", [429, 500, 503, 530, "closed", "truncated", "page"])
-def test_queries_are_asked_again(site, fault):  # noqa: F811
+def test_queries_are_asked_again(site, fault):
     site.cloud.faults[LISTS] = [fault, fault]
     assert "kvm1" in site.ok("status")
     assert len(asked(site, LISTS)) >= 3
@@ -82,25 +82,25 @@ def test_queries_are_asked_again(site, fault):  # noqa: F811
 @pytest.mark.parametrize("fault, code, said", [
     (429, admin.REFUSED, "try again later"), (530, admin.REFUSED, "management-server.log"), ("closed", admin.NO_CONNECTION, "no answer"),
     ("truncated", admin.NO_CONNECTION, "cut off"), ("page", admin.NO_CONNECTION, "Is that CloudStack's API")])
-def test_but_not_for_ever(site, fault, code, said):  # noqa: F811
+def test_but_not_for_ever(site, fault, code, said):
     site.cloud.faults[LISTS] = [fault] * 9
     assert said in site.refused("status", code=code)
     assert len(asked(site, LISTS)) == 3
 
 
-def test_an_answer_without_end(site):  # noqa: F811
+def test_an_answer_without_end(site):
     site.cloud.faults[LISTS] = ["oversized"]
     assert "longer than 16 MiB" in site.refused("status", code=admin.NO_CONNECTION)
     assert len(asked(site, LISTS)) == 1
 
 
-def test_a_slow_answer(site):  # noqa: F811
+def test_a_slow_answer(site):
     site.configure(timeout=1, tries=1)
     site.cloud.faults[LISTS] = [3.0]
     assert "no answer" in site.refused("status", code=admin.NO_CONNECTION)
 
 
-def test_waits_grow(site):  # noqa: F811
+def test_waits_grow(site):
     site.configure(wait_ms=100, tries=4)
     site.cloud.faults[LISTS] = [503] * 9
     begun = time.monotonic()
@@ -111,14 +111,14 @@ def test_waits_grow(site):  # noqa: F811
 # ---- changes
 
 @pytest.mark.parametrize("fault", [429, 503])
-def test_changes_that_were_not_done_are_asked_again(site, fault):  # noqa: F811
+def test_changes_that_were_not_done_are_asked_again(site, fault):
     site.cloud.faults["createGpuCard"] = [fault, fault]
     site.ok("setup")
     assert len(asked(site, "createGpuCard")) == 3 and len(site.cloud.cards) == 1
 
 
 @pytest.mark.parametrize("fault", ["lost", "truncated", "closed", "oversized", 530])
-def test_changes_that_may_have_been_done_are_not(site, fault):  # noqa: F811
+def test_changes_that_may_have_been_done_are_not(site, fault):
     site.cloud.faults["createGpuCard"] = [fault]
     r = site.run("setup")
     assert r.returncode in (admin.REFUSED, admin.NO_CONNECTION) and "may have been done or not" in r.stderr
@@ -127,7 +127,7 @@ def test_changes_that_may_have_been_done_are_not(site, fault):  # noqa: F811
     assert len(site.cloud.cards) == 1 and [p["name"] for p in site.cloud.profiles] == ["passthrough", "small"]
 
 
-def test_a_job_that_cannot_be_asked_for_a_while(site):  # noqa: F811
+def test_a_job_that_cannot_be_asked_for_a_while(site):
     vm = site.cloud.add_vm(VM1, "anna's")
     site.cloud.add_device(site.host, "00000000-0000-4000-8000-000000000001", "small", vm)
     site.cloud.faults["queryAsyncJobResult"] = [530, "closed"]
@@ -135,7 +135,7 @@ def test_a_job_that_cannot_be_asked_for_a_while(site):  # noqa: F811
     assert len(asked(site, "stopVirtualMachine")) == 1
 
 
-def test_the_role_of_the_documentation_is_enough(site):  # noqa: F811
+def test_the_role_of_the_documentation_is_enough(site):
     text = (SOURCE / "docs/cloudstack.md").read_text()
     listed = set(text.split("```role\n")[1].split("```")[0].split())
     assert listed == set(cloudstack_server.COMMANDS)
@@ -146,12 +146,12 @@ def test_the_role_of_the_documentation_is_enough(site):  # noqa: F811
 
 # ---- the connection
 
-def test_nobody_is_there(site):  # noqa: F811
+def test_nobody_is_there(site):
     site.configure(url="http://127.0.0.1:1/client/api")
-    assert "Does the management server run there" in site.refused("status", code=admin.NO_CONNECTION)
+    assert "Is the management server up there" in site.refused("status", code=admin.NO_CONNECTION)
 
 
-def test_tls(tmp_path, certificate):  # noqa: F811
+def test_tls(tmp_path, certificate):
     with opened(tmp_path, tls=certificate) as s:
         s.configure(ca=certificate[0])
         s.ok("status")
@@ -166,13 +166,13 @@ def test_tls(tmp_path, certificate):  # noqa: F811
 # ---- the configuration
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
-def test_keys_that_others_can_read(site, mode):  # noqa: F811
+def test_keys_that_others_can_read(site, mode):
     site.path.chmod(mode)
     assert "chmod 600" in site.refused("status", code=admin.USAGE)
     assert not site.cloud.asked
 
 
-def test_keys_of_another_user(site):  # noqa: F811
+def test_keys_of_another_user(site):
     if os.geteuid() != 0:
         pytest.skip("needs root to give a file away")
     os.chown(site.path, 12345, 12345)
@@ -186,19 +186,19 @@ def test_keys_of_another_user(site):  # noqa: F811
     ({"colour": "red"}, "", "there is no 'colour' in [cloudstack]"), ({}, "[offering x]\nname = y\n", "[offering x] needs name"),
     ({}, "[offering x]\ncpunumber = -1\n", "cpunumber: '-1'"), ({}, "[offering x]\nfrob = 1\n", "no 'frob' of an offering"),
     ({}, "[offering x]\nofferha = maybe\n", "offerha: 'maybe'"), ({}, "nonsense\n", "not 'key = value'")])
-def test_mistakes_in_it(site, settings, more, said):  # noqa: F811
+def test_mistakes_in_it(site, settings, more, said):
     site.configure(more, **settings)
     text = site.refused("status", code=admin.USAGE)
     assert said in text and str(site.path) in text
     assert cloudstack_server.SECRET not in text and not site.cloud.asked
 
 
-def test_none(site):  # noqa: F811
+def test_none(site):
     site.path.unlink()
     assert "No such file" in site.refused("status", code=admin.USAGE)
 
 
-def test_the_keys_are_told_to_nobody(site):  # noqa: F811
+def test_the_keys_are_told_to_nobody(site):
     site.cloud.faults[LISTS] = [401]
     r = site.run("status")
     assert cloudstack_server.SECRET not in r.stdout + r.stderr and cloudstack_server.KEY not in r.stdout + r.stderr
