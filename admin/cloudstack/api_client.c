@@ -310,7 +310,7 @@ static enum admin_exit next_page(struct api *a, const char *command, const struc
 				 unsigned page, const char *object, json_t *to, bool *ret_more)
 {
 	struct api_request ask = { 0 };
-	json_t *answer, *rows;
+	json_t *answer = NULL, *rows;
 	enum admin_exit e;
 	size_t n;
 
@@ -359,7 +359,7 @@ enum admin_exit api_list(struct api *a, const char *command, struct api_request 
 enum admin_exit api_start(struct api *a, const char *command, struct api_request *r, char **ret_job)
 {
 	const char *job;
-	json_t *answer;
+	json_t *answer = NULL;
 	enum admin_exit e = api_ask(a, command, r, &answer);
 
 	if (e != ADMIN_OK)
@@ -391,7 +391,7 @@ enum admin_exit api_wait(struct api *a, const char *job, const char *what)
 		struct api_request r = { 0 };
 		struct api_error error;
 		enum api_job state;
-		json_t *answer;
+		json_t *answer = NULL;
 		enum admin_exit e;
 
 		api_set(&r, "jobid", "%s", job);

@@ -24,12 +24,15 @@ char *card_pci_address(const char *pci)
 static char *read_id(const char *address)
 {
 	cleanup_free char *path = text_print("/sys/bus/pci/devices/%s/device", address);
-	cleanup_file FILE *f = fopen(path, "re");
+	FILE *f = fopen(path, "re");
 	unsigned id;
+	int n;
 
-	if (!f || fscanf(f, "0x%4x", &id) != 1)
+	if (!f)
 		return NULL;
-	return text_print("%04x", id);
+	n = fscanf(f, "0x%4x", &id);
+	fclose(f);
+	return n == 1 ? text_print("%04x", id) : NULL;
 }
 
 static bool is_id(const char *text)

@@ -26,7 +26,7 @@ static void note(struct setup *s, const char *what, const char *name)
 
 	json_array_append_new(s->steps, json_pack("{s:s, s:s}", "step", what, "name", clean));
 	if (!s->cs->call->json)
-		fprintf(s->cs->call->output.out, "%s%s %s\n", s->dry ? "would do: " : "", what, clean);
+		fprintf(s->cs->call->output.out, "%s: %s %s\n", s->dry ? "would do" : "done", what, clean);
 }
 
 // The request is done unless it is only to be said. *ret_id is that of the object made, NULL when none was.

@@ -47,7 +47,11 @@ static const char *difference_of_owners(const json_t *row)
 		return strcasecmp(cloudstack_text(row, "vm_state"), "Running") == 0
 			   ? "CloudStack's VM runs without it"
 			   : NULL;
-	return strcasecmp(theirs, ours) == 0 ? NULL : "another VM in CloudStack";
+	if (strcasecmp(theirs, ours) != 0)
+		return "another VM in CloudStack";
+	return strcasecmp(cloudstack_text(row, "vm_state"), "Stopped") == 0
+		   ? "in use, but its VM is stopped in CloudStack"
+		   : NULL;
 }
 
 static const char *difference(const json_t *row, const json_t *device, const json_t *slot)

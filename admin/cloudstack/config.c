@@ -171,13 +171,16 @@ static char *check_file(int fd, const char *path)
 
 static char *read_file(struct config *c, int *fd)
 {
-	cleanup_file FILE *f = fdopen(*fd, "re");
+	FILE *f = fdopen(*fd, "re");
 	struct reading r = { .config = c };
-	int line = f ? ini_parse_file(f, read_one, &r) : -1;
 	char *error;
+	int line;
 
-	if (f)
-		take_fd(fd);
+	if (!f)
+		return text_print("%s", strerror(errno));
+	take_fd(fd);
+	line = ini_parse_file(f, read_one, &r);
+	fclose(f);
 	if (!line)
 		return check(c);
 	error = text_print("line %d: %s", line,

@@ -81,7 +81,7 @@ def test_setup_twice(site):
     said = site.ok("setup", "--dry-run")
     assert said.splitlines() == ["would do: card GH100 [H100]", "would do: profile small", "would do: offering gpu.small"]
     assert site.cloud.changes() == []
-    assert site.ok("setup").splitlines() == ["card GH100 [H100]", "profile small", "offering gpu.small"]
+    assert site.ok("setup").splitlines() == ["done: card GH100 [H100]", "done: profile small", "done: offering gpu.small"]
     card, = site.cloud.cards
     assert (card["vendorid"], card["deviceid"], card["name"]) == ("10de", "2330", "NVIDIA Corporation GH100 [H100]")
     profile = site.cloud.profiles[-1]
@@ -110,7 +110,7 @@ def test_setup_goes_on_where_it_ended(site):
     site.cloud.faults["createServiceOffering"] = [431]
     said = site.refused("setup")
     assert "createServiceOffering (431): fault 431" in said and "4.21" in said
-    assert site.ok("setup") == "offering gpu.small\n"
+    assert site.ok("setup") == "done: offering gpu.small\n"
 
 
 def test_setup_leaves_a_foreign_offering_alone(site):

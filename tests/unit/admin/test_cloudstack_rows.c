@@ -45,6 +45,7 @@ static void test_owners(void **state)
 	differs(DEVICE(OF("v1", "Starting")), SLOT, "");
 	differs(DEVICE(OF("v1", "Running")), SLOT, "CloudStack's VM runs without it");
 	differs(DEVICE(OF("v2", "Running")), HELD, "another VM in CloudStack");
+	differs(DEVICE(OF("v1", "Stopped")), HELD, "in use, but its VM is stopped in CloudStack");
 	differs(DEVICE(FREE), HELD, "in use, but free in CloudStack");
 	differs(DEVICE("\"state\": \"Error\""), SLOT, "Error in CloudStack");
 	differs("[]", SLOT, "not known to CloudStack");
