@@ -1,42 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-<<<<<<< HEAD
-// vgpu-admin cloudstack: what Apache CloudStack's KVM agent calls; docs/cloudstack.md.
+// vgpu-admin cloudstack: this host's vGPUs as CloudStack's GPU devices: what its agent and libvirt call, and
+// what asks its API. What each does is in admin/cloudstack; docs/cloudstack.md.
+#include "admin/cloudstack/cloudstack.h"
 #include "admin/cloudstack/discover.h"
+#include "admin/cloudstack/hooks.h"
 #include "admin/commands.h"
 
+static const struct admin_option config_option[] = { CLOUDSTACK_CONFIG_OPTION, { 0 } };
+static const struct admin_option change_options[] = {
+	{ "dry-run", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL, "Only say what would be done." },
+	CLOUDSTACK_CONFIG_OPTION,
+	{ 0 },
+};
+static const struct admin_option drain_options[] = {
+	{ "dry-run", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL, "Only list what has to be stopped." },
+	{ "forced", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL, "Power VMs off that do not end by themselves." },
+	CLOUDSTACK_CONFIG_OPTION,
+	{ 0 },
+};
+static const struct admin_option usage_options[] = {
+	{ "from", "TIME", NULL, TYPE_AT, NAMES_NONE, NULL,
+	  "Not before: -24h, 2026-11-01, '2026-11-01 10:00' (UTC); whole hours. Default: all that is "
+	  "recorded." },
+	{ "to", "TIME", NULL, TYPE_AT, NAMES_NONE, NULL, "Not from then on. Default: now." },
+	{ "csv", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL, "Comma-separated, with a line of titles." },
+	CLOUDSTACK_CONFIG_OPTION,
+	{ 0 },
+};
 static const struct admin_option discover_options[] = {
 	{ "merge", "SCRIPT", NULL, TYPE_TEXT, NAMES_FILE, NULL,
 	  "Add the GPUs that this discovery script (CloudStack's own) finds beside the mediator's. It is "
-	  "left out "
-	  "when it fails." },
+	  "left out when it fails." },
 	{ "store", "FILE", NULL, TYPE_TEXT, NAMES_FILE, NULL,
 	  "The mediator's database (store.path), which is read when no mediator answers. Default: "
 	  "/var/lib/vgpu/store.db." },
 	{ 0 },
 };
-
-static const struct admin_action actions[] = {
-	{ "discover",
-	  "Prints the GPU and its vGPUs, with the instances that have them, as the agent's gpudiscovery.sh "
-	  "does: "
-	  "one line of JSON. Without a mediator only those in use.",
-	  .options = discover_options, .run = cloudstack_discover },
+static const struct admin_argument host_argument[] = {
+	{ "HOST", NULL, true, NAMES_NONE, NULL,
+	  "Its name, address or id in CloudStack. Without it: this one (host of the configuration)." },
 	{ 0 },
 };
-
-static const char *const examples[] = {
-	"cloudstack discover --merge /usr/share/cloudstack-common/scripts/vm/hypervisor/kvm/gpudiscovery.sh",
-	"what the host's GPUs are, those of others included", NULL
-};
-
-const struct admin_command admin_command_cloudstack = {
-	"cloudstack", "What the KVM agent of Apache CloudStack calls",
-	"These are for scripts: they print what the agent takes, or nothing.", actions, examples
-=======
-// vgpu-admin cloudstack: what a KVM host of CloudStack runs, as hooks of its agent and of libvirt.
-#include "admin/cloudstack/hooks.h"
-#include "admin/commands.h"
-
 static const struct admin_argument hook_arguments[] = {
 	{ "OBJECT", NULL, false, NAMES_NONE, NULL, "The domain's name, as libvirt gives it." },
 	{ "OPERATION", NULL, false, NAMES_NONE, NULL, "prepare, release, stopped; others do nothing." },
@@ -49,13 +53,31 @@ static const struct admin_argument name_argument[] = {
 };
 
 static const struct admin_action actions[] = {
+	{ "status", "Shows CloudStack's hosts and, of this host, its devices beside the mediator's vGPUs.",
+	  .options = config_option, .run = cloudstack_status },
+	{ "setup",
+	  "Makes the card, our profiles and their service offerings known. What is there stays as it is.",
+	  .options = change_options, .run = cloudstack_setup },
+	{ "usage", "Shows what each VM used, with its account, domain and offering, for billing.",
+	  .options = usage_options, .run = cloudstack_usage },
+	{ "drain", "Stops the VMs that hold vGPUs of a host, before it is serviced.",
+	  .arguments = host_argument, .options = drain_options, .run = cloudstack_drain },
+	{ "prune",
+	  "Deletes this host's devices in the state Error that are no vGPUs of the mediator any more.",
+	  .options = change_options, .run = cloudstack_prune },
+	{ "reconcile",
+	  "Says where CloudStack and the mediator differ about who holds what, and has it look again.",
+	  .options = change_options, .run = cloudstack_reconcile },
+	{ "discover",
+	  "Prints the GPU and its vGPUs, with the instances that have them, as the agent's gpudiscovery.sh "
+	  "does: one line of JSON. Without a mediator only those in use.",
+	  .options = discover_options, .run = cloudstack_discover },
 	{ "transform",
 	  "Reads a domain's XML and prints it with vGPUs in place of the mediated devices that are ours.",
 	  .run = cloudstack_transform },
 	{ "libvirt-hook",
 	  "For libvirt's hook, with the domain's XML as input: refuses to start a VM whose vGPU was not "
-	  "prepared, "
-	  "and releases it at its end.",
+	  "prepared, and releases it at its end.",
 	  .arguments = hook_arguments, .run = cloudstack_libvirt_hook },
 	{ "on-start", "For the agent's hook: notes in the journal that a VM was started.",
 	  .arguments = name_argument, .run = cloudstack_on_start },
@@ -64,16 +86,26 @@ static const struct admin_action actions[] = {
 	{ 0 },
 };
 
-static const char *const examples[] = { "cloudstack transform <domain.xml",
-					"the domain as libvirt gets it from the agent's hook", NULL };
+static const char *const examples[] = {
+	"cloudstack setup --dry-run",
+	"what CloudStack lacks",
+	"cloudstack usage --from=2026-11-01 --to=2026-12-01 --csv",
+	"November, for billing",
+	"cloudstack reconcile",
+	"after a fault",
+	"cloudstack discover --merge /usr/share/cloudstack-common/scripts/vm/hypervisor/kvm/gpudiscovery.sh",
+	"what the host's GPUs are, those of others included",
+	"cloudstack transform <domain.xml",
+	"the domain as libvirt gets it from the agent's hook",
+	NULL
+};
 
 const struct admin_command admin_command_cloudstack = {
-	"cloudstack", "Hooks for a KVM host of CloudStack",
-	"transform exits with 1 and prints nothing when anything is not as expected; the agent then goes on "
-	"with the "
-	"XML as it was, which libvirt refuses. VGPU_CLOUDSTACK_EMULATOR in its environment is a QEMU that is "
-	"put in "
-	"place of the domain's.",
+	"cloudstack", "vGPUs as GPU devices of Apache CloudStack",
+	"status, setup, usage, drain, prune and reconcile ask CloudStack's API, with the keys in " CONFIG_PATH
+	", and the mediator. The others are for scripts: they print what the agent or libvirt takes, or "
+	"nothing. transform exits with 1 and prints nothing when anything is not as expected; the agent then "
+	"goes on with the XML as it was, which libvirt refuses. VGPU_CLOUDSTACK_EMULATOR in its environment is "
+	"a QEMU that is put in place of the domain's.",
 	actions, examples
->>>>>>> cs-domain
 };

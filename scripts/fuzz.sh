@@ -14,8 +14,9 @@ for program in "$build"/tests/fuzz/fuzz-*; do
 	seeds=()
 	[ "$name" != fuzz-ptx ] || seeds=(tests/unit/ptx/kernels)
 	[ "$name" != fuzz-image ] || seeds=(tests/e2e/kernels)
-	[ "$name" != fuzz-admin ] || seeds=(tests/fuzz/seeds)
-	[ "$name" != fuzz-domain ] || seeds=(tests/fuzz/seeds)
+	case $name in
+	fuzz-admin | fuzz-domain | fuzz-cloudstack) seeds=(tests/fuzz/seeds) ;;
+	esac
 	mkdir -p "$corpus"
 	echo "== $name, $seconds s"
 	"$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
