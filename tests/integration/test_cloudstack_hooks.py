@@ -330,6 +330,13 @@ def test_guard(host):
     fails_closed(host.step("prepare", ""), "not XML")
 
 
+def test_a_host_without_vgpu_admin(host):
+    host.env["PATH"] = "/usr/bin:/bin"
+    assert host.step("prepare", domain("")).returncode == 0
+    assert host.step("prepare", domain(mdev(SLOT))).returncode == 1
+    assert host.step("release", domain(mdev(SLOT))).returncode == 0
+
+
 @pytest.mark.parametrize("operation", ["release", "stopped"])
 def test_release(host, operation):
     after = host.transform(domain(mdev(SLOT))).stdout
