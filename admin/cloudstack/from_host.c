@@ -28,12 +28,17 @@
 static int read_numa(const char *folder)
 {
 	char path[PATH_MAX + 16];
-	cleanup_file FILE *f = NULL;
-	int node;
+	int node = -1;
+	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/numa_node", folder);
 	f = fopen(path, "re");
-	return f && fscanf(f, "%d", &node) == 1 && node >= 0 ? node : -1;
+	if (!f)
+		return -1;
+	if (fscanf(f, "%d", &node) != 1 || node < 0)
+		node = -1;
+	fclose(f);
+	return node;
 }
 
 const char *source_kernel(const char *pci, int *ret_numa, char *root, size_t n)

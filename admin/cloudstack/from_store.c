@@ -8,7 +8,6 @@
 #include "admin/cloudstack/listing.h"
 #include "admin/cloudstack/sources.h"
 #include "admin/text.h"
-#include "common/cleanup.h"
 #include "mediator/store/store.h"
 
 #define BOOT_FILE "/proc/sys/kernel/random/boot_id"
@@ -41,15 +40,19 @@ static const struct store_row *find(const struct rows *r, enum store_kind kind, 
 // As the mediator writes it, without dashes.
 static void read_boot(char *ret, size_t n)
 {
-	cleanup_file FILE *f = fopen(BOOT_FILE, "re");
+	FILE *f = fopen(BOOT_FILE, "re");
 	size_t at = 0;
 	int c;
 
-	while (f && at + 1 < n && (c = fgetc(f)) != EOF && c != '\n') {
+	ret[0] = 0;
+	if (!f)
+		return;
+	while (at + 1 < n && (c = fgetc(f)) != EOF && c != '\n') {
 		if (c != '-')
 			ret[at++] = (char)c;
 	}
 	ret[at] = 0;
+	fclose(f);
 }
 
 // What was reserved before the host's last start is nobody's.

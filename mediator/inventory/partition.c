@@ -46,7 +46,7 @@ static bool is_meant(const struct partition *p, const struct slot *s)
 
 static bool stays(const struct partition *p, const struct slot *s)
 {
-	return s->number < p->count && strcmp(p->ids[s->number], s->uuid) == 0;
+	return p->ids && s->number < p->count && strcmp(p->ids[s->number], s->uuid) == 0;
 }
 
 // Counts, and refuses where one that would go is in use.
