@@ -15,7 +15,8 @@ import threading
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e", "vm": "tests/vm"}
+PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e", "vm": "tests/vm", "packages": "tests/packages"}
+ONLY_ASKED = ("packages",)  # root, the network, minutes, and what ./dev package made
 SIDE_BY_SIDE = ("integration", "e2e")
 
 
@@ -139,7 +140,7 @@ def main():
         os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=0")
         os.environ.setdefault("UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1")
         os.environ["VGPU_SANITIZE"] = "1"
-    suites = args.only or ["unit", *PYTEST_SUITES]
+    suites = args.only or ["unit", *(s for s in PYTEST_SUITES if s not in ONLY_ASKED)]
     if "unit" in suites:
         run_unit(build, args.words, tally)
     together = [suite for suite in SIDE_BY_SIDE if suite in suites]
