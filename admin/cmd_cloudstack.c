@@ -105,7 +105,8 @@ const struct admin_command admin_command_cloudstack = {
 	"status, setup, usage, drain, prune and reconcile ask CloudStack's API, with the keys in " CONFIG_PATH
 	", and the mediator. The others are for scripts: they print what the agent or libvirt takes, or "
 	"nothing. transform exits with 1 and prints nothing when anything is not as expected; the agent then "
-	"goes on with the XML as it was, which libvirt refuses. VGPU_CLOUDSTACK_EMULATOR in its environment is "
+	"goes on with the XML as it was, which libvirt refuses. VGPU_CLOUDSTACK_EMULATOR in its environment "
+	"is "
 	"a QEMU that is put in place of the domain's.",
 	actions, examples
 };
