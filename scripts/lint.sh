@@ -23,17 +23,10 @@ mapfile -t shell < <(git ls-files -co --exclude-standard '*.sh' '*.bash' dev .ci
 	debian/vgpu-host.{postinst,prerm,postrm})
 mapfile -t units < <(git ls-files -co --exclude-standard '*.c' | grep -v -e '^tests/' -e '^guest/kmod/')
 
-# shellcheck disable=SC2317 # called through step
-tidy() {
-	printf '%s\n' "${units[@]}" | xargs -P "$(nproc)" -n 8 clang-tidy-19 --quiet -p "$build" 2>/dev/null |
-		tee "$build/tidy.log" | grep -E 'warning:|error:' | sort -u | head -40
-	! grep -qE 'warning:|error:' "$build/tidy.log"
-}
-
 step "format" clang-format-19 --dry-run -Werror "${sources[@]}"
 step "house rules and layers" python3 scripts/check_rules.py
 step "shell" shellcheck -x "${shell[@]}"
 step "spelling" codespell --quiet-level=2 --skip='*/corpus/*,*.ptx,LICENSE,build*,.venv*,.git,*.cubin,*.fatbin' \
 	--ignore-words=scripts/spelling.txt .
-step "static analysis" tidy
+step "static analysis" scripts/tidy.py "$build" "${units[@]}"
 exit $bad
