@@ -115,7 +115,9 @@ static int put_gpus(struct database *d)
 	int r = db_begin(d, true);
 
 	// Not through the audit, which has the steps' numbers only.
-	r = r < 0 ? r : db_run(d, "INSERT OR IGNORE INTO gpu VALUES ('G-0', '', 0), ('G-1', '', 0)");
+	r = r < 0 ? r
+		  : db_run(d, "INSERT OR IGNORE INTO gpu (uuid, name, memory_bytes) VALUES "
+			      "('G-0', '', 0), ('G-1', '', 0)");
 	return r < 0 ? r : db_commit(d);
 }
 
