@@ -7,6 +7,7 @@ that it includes, comments too, the compiler's options, the checks and the progr
 $XDG_CACHE_HOME/vgpu-tidy."""
 import concurrent.futures
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -23,9 +24,9 @@ WITHOUT = ("-c", "-MD", "-MMD")
 
 
 def options(entry):
-    """The compiler's, without those that say what is made."""
-    words, kept = iter(shlex.split(entry["command"])[1:-1]), []
-    for word in words:
+    """The compiler's (there may be another program before it), without those that say what is made."""
+    words, kept = iter(shlex.split(entry["command"])[:-1]), []
+    for word in itertools.dropwhile(lambda w: not w.startswith("-"), words):
         if word in WITH_VALUE:
             next(words)
         elif word not in WITHOUT:
@@ -65,7 +66,7 @@ def main():
     with open(pathlib.Path(build) / "compile_commands.json", encoding="utf-8") as f:
         entries = {os.path.realpath(os.path.join(e["directory"], e["file"])): e for e in json.load(f)}
     version = subprocess.run([TIDY, "--version"], capture_output=True, check=True).stdout
-    common = version + pathlib.Path(".clang-tidy").read_bytes() + pathlib.Path(__file__).read_bytes()
+    common = version + pathlib.Path(".clang-tidy").read_bytes()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         found = pool.map(lambda n: look(build, n, entries.get(os.path.realpath(n)), common), names)
         lines = sorted({line for file in found for line in file})
