@@ -10,7 +10,7 @@ except ImportError as missing:
     sys.exit(77)
 from report import cases
 
-# In full precision: below it XLA tries several ways and takes the fastest, which differ in the fourth digit.
+# In full precision: below it results differed in the fourth digit between runs, presumably as XLA takes the fastest of several ways.
 jax.config.update("jax_default_matmul_precision", "highest")
 KEY = jax.random.PRNGKey(0)
 
