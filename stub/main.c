@@ -207,6 +207,7 @@ int main(int argc, char **argv)
 	struct options o = { .level = LOG_INFO,
 			     .tenant_socket = from_env && from_env[0] ? from_env : LINK_SOCKET_DEFAULT };
 
+	argp_program_version = "vgpu-stub " VGPU_VERSION;
 	argp_parse(&parser, argc, argv, ARGP_NO_ARGS, NULL, &o);
 	log_init("vgpu-stub", o.level);
 	raise_file_limit();
