@@ -12,16 +12,25 @@
 #include "admin/text.h"
 #include "common/cleanup.h"
 
+static FILE *complaints; // NULL: stderr
+
+void admin_complain_to(FILE *to)
+{
+	complaints = to;
+}
+
 void admin_complain(const char *format, ...)
 {
+	FILE *out = complaints ? complaints : stderr;
 	va_list args;
 
 	fflush(stdout);
-	fputs("vgpu-admin: ", stderr);
+	if (!complaints)
+		fputs("vgpu-admin: ", out);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vfprintf(out, format, args);
 	va_end(args);
-	fputc('\n', stderr);
+	fputc('\n', out);
 }
 
 enum admin_exit admin_usage_error(const struct admin_call *c, const char *format, ...)

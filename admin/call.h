@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "admin/command.h"
 #include "admin/http.h"
@@ -54,7 +55,8 @@ bool admin_connect(struct admin_call *c);
 enum admin_exit admin_explain_refusal(struct admin_call *c, const struct http_answer *a);
 void admin_call_done(struct admin_call *c);
 
-// "vgpu-admin: ..." on stderr.
+// "vgpu-admin: ..." on stderr; without its beginning where admin_complain_to() says, until it says NULL.
+void admin_complain_to(FILE *to);
 void admin_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // The same, and where to read on. ADMIN_USAGE.
 enum admin_exit admin_usage_error(const struct admin_call *c, const char *format, ...)

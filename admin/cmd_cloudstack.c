@@ -4,6 +4,7 @@
 #include "admin/cloudstack/cloudstack.h"
 #include "admin/cloudstack/discover.h"
 #include "admin/cloudstack/hooks.h"
+#include "admin/cloudstack/install.h"
 #include "admin/commands.h"
 
 static const struct admin_option config_option[] = { CLOUDSTACK_CONFIG_OPTION, { 0 } };
@@ -34,6 +35,28 @@ static const struct admin_option discover_options[] = {
 	{ "store", "FILE", NULL, TYPE_TEXT, NAMES_FILE, NULL,
 	  "The mediator's database (store.path), which is read when no mediator answers. Default: "
 	  "/var/lib/vgpu/store.db." },
+	{ 0 },
+};
+#define ROOT_OPTION(help) { "root", "DIR", NULL, TYPE_TEXT, NAMES_FILE, NULL, help }
+static const struct admin_option install_options[] = {
+	{ "dry-run", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL,
+	  "Only show what would be written and what is left to do." },
+	{ "replace", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL,
+	  "Move what others have put in the way to NAME.before-vgpu, from where uninstall puts it back." },
+	ROOT_OPTION("Write below this folder, for an image. Default: /."),
+	{ "from", "DIR", NULL, TYPE_TEXT, NAMES_FILE, NULL,
+	  "Where the files come from. Default: " CLOUDSTACK_FILES " below the root." },
+	{ 0 },
+};
+static const struct admin_option uninstall_options[] = {
+	{ "dry-run", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL, "Only show what would be removed." },
+	{ "force", NULL, NULL, TYPE_FLAG, NAMES_NONE, NULL, "Also while VMs have vGPUs." },
+	ROOT_OPTION("Look below this folder. Default: /."),
+	{ 0 },
+};
+static const struct admin_option doctor_options[] = {
+	ROOT_OPTION("Look at the files and programs below this folder. Default: /."),
+	CLOUDSTACK_CONFIG_OPTION,
 	{ 0 },
 };
 static const struct admin_argument host_argument[] = {
@@ -68,6 +91,13 @@ static const struct admin_action actions[] = {
 	{ "reconcile",
 	  "Says where CloudStack and the mediator differ about who holds what, and has it look again.",
 	  .options = change_options, .run = cloudstack_reconcile },
+	{ "install",
+	  "Puts the hooks, the discovery script and templates of settings into place on this host.",
+	  .options = install_options, .run = cloudstack_install },
+	{ "uninstall", "Removes what install wrote, unless it was changed since.",
+	  .options = uninstall_options, .run = cloudstack_uninstall },
+	{ "doctor", "Checks all that a VM's vGPU needs on this host, and says what to do where it fails.",
+	  .options = doctor_options, .run = cloudstack_doctor },
 	{ "discover",
 	  "Prints the GPU and its vGPUs, with the instances that have them, as the agent's gpudiscovery.sh "
 	  "does: one line of JSON. Without a mediator only those in use.",
@@ -87,6 +117,10 @@ static const struct admin_action actions[] = {
 };
 
 static const char *const examples[] = {
+	"cloudstack install --dry-run",
+	"what would be written where",
+	"cloudstack doctor",
+	"whether this host is ready, and what is missing",
 	"cloudstack setup --dry-run",
 	"what CloudStack lacks",
 	"cloudstack usage --from=2026-11-01 --to=2026-12-01 --csv",
@@ -103,7 +137,8 @@ static const char *const examples[] = {
 const struct admin_command admin_command_cloudstack = {
 	"cloudstack", "vGPUs as GPU devices of Apache CloudStack",
 	"status, setup, usage, drain, prune and reconcile ask CloudStack's API, with the keys in " CONFIG_PATH
-	", and the mediator. The others are for scripts: they print what the agent or libvirt takes, or "
+	", and the mediator. install, uninstall and doctor work on this host; doctor exits with 1 when a "
+	"check failed. The others are for scripts: they print what the agent or libvirt takes, or "
 	"nothing. transform exits with 1 and prints nothing when anything is not as expected; the agent then "
 	"goes on with the XML as it was, which libvirt refuses. VGPU_CLOUDSTACK_EMULATOR in its environment "
 	"is "

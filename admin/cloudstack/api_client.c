@@ -26,6 +26,7 @@ struct api {
 	const struct config *config;
 	CURL *curl;
 	char error[CURL_ERROR_SIZE];
+	time_t told, asked; // the time as it was told and as it was here; told 0: never
 };
 
 struct answer {
@@ -170,6 +171,24 @@ static bool is_query(const char *command)
 	return strncmp(command, "list", 4) == 0 || strncmp(command, "query", 5) == 0;
 }
 
+bool api_clock(const struct api *a, long long *ret_s)
+{
+	*ret_s = (long long)a->told - (long long)a->asked;
+	return a->told != 0;
+}
+
+static void note_clock(struct api *a)
+{
+	struct curl_header *date;
+
+	if (curl_easy_header(a->curl, "Date", 0, CURLH_HEADER, -1, &date) != CURLHE_OK)
+		return;
+	a->told = curl_getdate(date->value, NULL);
+	a->asked = time(NULL);
+	if (a->told < 0)
+		a->told = 0;
+}
+
 // A change goes over a connection of its own: on one that was used before and has ended since, libcurl would
 // send it again by itself.
 static CURLcode perform(struct api *a, const char *form, bool change, struct answer *ret)
@@ -184,6 +203,7 @@ static CURLcode perform(struct api *a, const char *form, bool change, struct ans
 	curl_easy_setopt(a->curl, CURLOPT_WRITEDATA, ret);
 	code = curl_easy_perform(a->curl);
 	curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &ret->status);
+	note_clock(a);
 	return code;
 }
 

@@ -5,6 +5,7 @@
 #define VGPU_ADMIN_CLOUDSTACK_API_CLIENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "admin/call.h"
 #include "admin/cloudstack/api_sign.h"
@@ -25,5 +26,8 @@ enum admin_exit api_list(struct api *a, const char *command, struct api_request 
 enum admin_exit api_start(struct api *a, const char *command, struct api_request *r, char **ret_job);
 // Until the job is done; what names it when it failed.
 enum admin_exit api_wait(struct api *a, const char *job, const char *what);
+
+// How many seconds CloudStack's clock was before ours at its last answer. False: it did not say the time.
+bool api_clock(const struct api *a, long long *ret_s);
 
 #endif
