@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vgpu-admin cloudstack doctor: runs the tables of checks and prints what they found. Changes nothing. Run by
-// an operator, best as root.
+// vgpu-admin cloudstack doctor: runs the tables of checks and prints what they found. Changes
+// nothing. Run by an operator, best as root.
 #include "admin/cloudstack/doctor.h"
 
 #include <dirent.h>
@@ -82,7 +82,8 @@ enum doctor_result doctor_say_lines(struct doctor_finding *f, enum doctor_result
 	return doctor_say(f, result, "%.*s", (int)n, lines);
 }
 
-static long long started_of(const struct doctor *d, const char *pid, const char *word)
+static long long started_of(const struct doctor *d, const char *pid,
+			    bool (*is)(const char *cmdline, size_t n, const char *word), const char *word)
 {
 	cleanup_free char *cmdline_path = text_print("/proc/%s/cmdline", pid);
 	cleanup_free char *stat_path = text_print("/proc/%s/stat", pid);
@@ -90,14 +91,15 @@ static long long started_of(const struct doctor *d, const char *pid, const char 
 	cleanup_free char *cmdline = host_read(d->root, cmdline_path, &n);
 	cleanup_free char *process = NULL, *boot = NULL;
 
-	if (!cmdline || !rules_is_program(cmdline, n, word))
+	if (!cmdline || !is(cmdline, n, word))
 		return 0;
 	process = host_read(d->root, stat_path, NULL);
 	boot = host_read(d->root, "/proc/stat", NULL);
 	return process && boot ? rules_started(process, boot, sysconf(_SC_CLK_TCK)) : -1;
 }
 
-long long doctor_started(const struct doctor *d, const char *word)
+long long doctor_started(const struct doctor *d, bool (*is)(const char *cmdline, size_t n, const char *word),
+			 const char *word)
 {
 	cleanup_free char *path = host_path(d->root, "/proc");
 	DIR *processes = opendir(path);
@@ -108,7 +110,7 @@ long long doctor_started(const struct doctor *d, const char *word)
 		return -1;
 	while (!started && (e = readdir(processes))) {
 		if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
-			started = started_of(d, e->d_name, word);
+			started = started_of(d, e->d_name, is, word);
 	}
 	closedir(processes);
 	return started;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checks of vgpu-admin cloudstack doctor: tables of them, one for each part of a host, and what they
-// share.
+// The checks of vgpu-admin cloudstack doctor: tables of them, one for each part of a host, and what
+// they share.
 #ifndef VGPU_ADMIN_CLOUDSTACK_DOCTOR_H
 #define VGPU_ADMIN_CLOUDSTACK_DOCTOR_H
 
@@ -44,14 +44,15 @@ extern const struct doctor_check doctor_host_checks[], doctor_agent_checks[], do
 enum doctor_result doctor_say(struct doctor_finding *f, enum doctor_result result, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void doctor_next(struct doctor_finding *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
-// Of a text of several lines the first is what is wrong, the second what to do; otherwise: what to do without
-// one.
+// Of a text of several lines the first is what is wrong, the second what to do; otherwise: what to
+// do without one.
 enum doctor_result doctor_say_lines(struct doctor_finding *f, enum doctor_result result, const char *lines,
 				    const char *otherwise);
 
-// When the program that has the word in its command line started, in seconds since 1970; 0: it does not run,
-// -1: not to be seen.
-long long doctor_started(const struct doctor *d, const char *word);
+// When the first program that is meant (rules_is_program, rules_is_java) started, in seconds since
+// 1970; 0: none runs, -1: not to be seen.
+long long doctor_started(const struct doctor *d, bool (*is)(const char *cmdline, size_t n, const char *word),
+			 const char *word);
 // Whether started is at or after the last change of the file.
 bool doctor_is_after(const struct doctor *d, long long started, const char *path);
 

@@ -167,7 +167,7 @@ static enum doctor_result look_discovery(struct doctor *d, struct doctor_finding
 
 static enum doctor_result look_running(struct doctor *d, struct doctor_finding *f)
 {
-	long long started = doctor_started(d, AGENT_CLASS);
+	long long started = doctor_started(d, rules_is_java, AGENT_CLASS);
 
 	if (started < 0)
 		return doctor_say(f, DOCTOR_NOT_CHECKED, "/proc cannot be read");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Doctor's checks of CloudStack's API, if its configuration is filled in: no VM needs it. In vgpu-admin.
+// Doctor's checks of CloudStack's API, if its configuration is filled in: no VM needs it. In
+// vgpu-admin.
 #include <errno.h>
 #include <string.h>
 

@@ -188,8 +188,8 @@ static enum doctor_result look_units(struct doctor *d, struct doctor_finding *f)
 	return doctor_say(f, DOCTOR_FAILED, MEDIATOR_UNIT " does not start with the host");
 }
 
-// Guests' memory is a memfd's, so neither /dev/shm nor RLIMIT_MEMLOCK limits it; only ordinary pages can be
-// shared.
+// Guests' memory is a memfd's, so neither /dev/shm nor RLIMIT_MEMLOCK limits it; only ordinary
+// pages can be shared.
 static enum doctor_result look_memory(struct doctor *d, struct doctor_finding *f)
 {
 	cleanup_free char *text = host_read(d->root, "/proc/meminfo", NULL);

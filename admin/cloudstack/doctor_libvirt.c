@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Doctor's checks of libvirt and QEMU: versions, the guard, and whether QEMU may open a stub's socket. In
-// vgpu-admin.
+// Doctor's checks of libvirt and QEMU: versions, the guard, and whether QEMU may open a stub's
+// socket. In vgpu-admin.
 #include <string.h>
 
 #include "admin/cloudstack/doctor.h"
@@ -44,7 +44,7 @@ static enum doctor_result look_running(struct doctor *d, struct doctor_finding *
 	const char *name = daemons[0];
 
 	for (size_t i = 0; i < sizeof(daemons) / sizeof(daemons[0]) && !started; i++) {
-		started = doctor_started(d, daemons[i]);
+		started = doctor_started(d, rules_is_program, daemons[i]);
 		name = daemons[i];
 	}
 	if (started < 0)
@@ -61,7 +61,8 @@ static enum doctor_result look_running(struct doctor *d, struct doctor_finding *
 
 // ---- QEMU ----
 
-// What transform puts into the domain, else what libvirt takes by itself; to be freed. NULL: there is none.
+// What transform puts into the domain, else what libvirt takes by itself; to be freed. NULL: there
+// is none.
 static char *find_qemu(const struct doctor *d)
 {
 	static const char *const usual[] = { "/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm",

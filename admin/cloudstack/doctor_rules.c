@@ -32,8 +32,8 @@ bool rules_jar(const char *file, struct rules_version *ret)
 
 // ---- users ----
 
-// The field of the line (from 0), of a text of lines and colons, whose first field is name; to be freed.
-// NULL: there is no such line.
+// The field of the line (from 0), of a text of lines and colons, whose first field is name; to be
+// freed. NULL: there is no such line.
 static char *field_of(const char *text, const char *name, unsigned field)
 {
 	size_t n = strlen(name);
@@ -112,14 +112,19 @@ long long rules_meminfo(const char *text, const char *name)
 	return p && sscanf(p, "%lld", &n) == 1 ? n : -1;
 }
 
-bool rules_is_program(const char *cmdline, size_t n, const char *word)
+bool rules_is_program(const char *cmdline, size_t n, const char *program)
 {
 	const char *slash = n ? strrchr(cmdline, '/') : NULL;
 
-	if (slash && strcmp(slash + 1, word) == 0)
-		return true;
-	for (size_t i = 0; i < n; i += strlen(cmdline + i) + 1) {
-		if (strcmp(cmdline + i, word) == 0)
+	return n && strcmp(slash ? slash + 1 : cmdline, program) == 0;
+}
+
+bool rules_is_java(const char *cmdline, size_t n, const char *class)
+{
+	bool java = rules_is_program(cmdline, n, "java") || rules_is_program(cmdline, n, "jsvc");
+
+	for (size_t i = 0; java && i < n; i += strlen(cmdline + i) + 1) {
+		if (strcmp(cmdline + i, class) == 0)
 			return true;
 	}
 	return false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// vgpu-admin cloudstack install: puts the hooks, the discovery script and templates of settings into a host.
-// All or nothing: everything is written beside its place first, and what was put into place is taken back
-// when something fails then. Run by an operator as root, or for an image (--root).
+// vgpu-admin cloudstack install: puts the hooks, the discovery script and templates of settings
+// into a host. All or nothing: everything is written beside its place first, and what was put into
+// place is taken back when something fails then. Run by an operator as root, or for an image
+// (--root).
 #include "admin/cloudstack/install.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of files and its rules; see the header. Used by install, uninstall and doctor, in vgpu-admin.
+// The table of files and its rules; see the header. Used by install, uninstall and doctor, in
+// vgpu-admin.
 #include "admin/cloudstack/install_plan.h"
 
 #include <string.h>
@@ -26,7 +27,8 @@ static const struct {
 	  "libvirt-vm-state-change.sh" },
 };
 
-// libvirt runs all programs that are in its qemu.d, whatever their names: backups lie beside that folder.
+// libvirt runs all programs that are in its qemu.d, whatever their names: backups lie beside that
+// folder.
 static const struct {
 	const char *source, *path, *backup;
 	mode_t mode;

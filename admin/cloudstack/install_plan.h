@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which files of vgpu go where on a CloudStack host, and what is to be done about what lies there already.
-// Pure.
+// Which files of vgpu go where on a CloudStack host, and what is to be done about what lies there
+// already. Pure.
 #ifndef VGPU_ADMIN_CLOUDSTACK_INSTALL_PLAN_H
 #define VGPU_ADMIN_CLOUDSTACK_INSTALL_PLAN_H
 
@@ -32,8 +32,8 @@ struct install_plan {
 	char *groovy, *groovy_backup; // a script of the agent that would run before ours
 };
 
-// By what agent.properties says (NULL: its defaults). Null, or what is wrong with it (to be freed). It is to
-// be ended in either case.
+// By what agent.properties says (NULL: its defaults). Null, or what is wrong with it (to be freed).
+// It is to be ended in either case.
 char *install_plan_make(struct install_plan *p, const char *properties);
 void install_plan_done(struct install_plan *p);
 // The item that goes to path, or NULL.
@@ -54,7 +54,8 @@ enum install_state install_judge(const struct install_item *item, const char *pl
 				 const char *sealed, size_t sealed_n, const struct tree_file *found,
 				 uid_t owner);
 
-// "lines 3-5 of 20 become 4": what of old differs from new, from the first line to the last. To be freed.
+// "lines 3-5 of 20 become 4": what of old differs from new, from the first line to the last. To be
+// freed.
 char *install_difference(const char *old, const char *new);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs another program, with a limit of time and of what it prints: CloudStack's discovery script for
-// discover, and what doctor and install ask. In vgpu-admin's only thread.
+// Runs another program, with a limit of time and of what it prints: CloudStack's discovery script
+// for discover, and what doctor and install ask. In vgpu-admin's only thread.
 #include "admin/cloudstack/program.h"
 
 #include <errno.h>
@@ -31,7 +31,8 @@ static bool is_among(const char *const *list, const char *variable)
 	return false;
 }
 
-// What there is, with what is added in place of the same names; the words are not copied. To be freed.
+// What there is, with what is added in place of the same names; the words are not copied. To be
+// freed.
 static char **make_environment(const char *const *more)
 {
 	size_t n = 0, m = 0, made = 0;

@@ -15,8 +15,9 @@ struct program {
 	size_t most_bytes;
 };
 
-// Its exit status (128 and more: a signal), or -errno: -ETIMEDOUT, -E2BIG (it printed more), or it could not
-// be started. *ret_output ends with a 0 and is to be freed; NULL unless it ended by itself.
+// Its exit status (128 and more: a signal), or -errno: -ETIMEDOUT, -E2BIG (it printed more), or it
+// could not be started. *ret_output ends with a 0 and is to be freed; NULL unless it ended by
+// itself.
 int program_run(const struct program *p, char **ret_output, size_t *ret_bytes);
 
 #endif

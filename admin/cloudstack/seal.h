@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The last line of each file that `vgpu-admin cloudstack install` writes: a comment with the SHA-256 of what
-// is above it. So the file itself says whose it is, and whether anybody changed it. Pure.
+// The last line of each file that `vgpu-admin cloudstack install` writes: a comment with the
+// SHA-256 of what is above it. So the file itself says whose it is, and whether anybody changed it.
+// Pure.
 #ifndef VGPU_ADMIN_CLOUDSTACK_SEAL_H
 #define VGPU_ADMIN_CLOUDSTACK_SEAL_H
 

@@ -22,8 +22,8 @@ static const char *next_line(const char *p)
 
 // ---- properties ----
 
-// The next line with those that it goes on in, unescaped where that matters; to be freed. NULL: there is
-// none.
+// The next line with those that it goes on in, unescaped where that matters; to be freed. NULL:
+// there is none.
 static char *logical_line(const char **text)
 {
 	const char *p = skip(*text, BLANKS "\n");

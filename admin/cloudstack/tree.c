@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files below a root folder; see the header. Used by install, uninstall and doctor, in vgpu-admin, mostly as
-// root.
+// Files below a root folder; see the header. Used by install, uninstall and doctor, in vgpu-admin,
+// mostly as root.
 #include "admin/cloudstack/tree.h"
 
 #include <errno.h>
@@ -55,7 +55,8 @@ static bool is_safe(int fd, const char *path, char **ret_why)
 	return !*ret_why;
 }
 
-// The folder name of parent, which path names down to its end. An fd; -1: it is not there, or with why.
+// The folder name of parent, which path names down to its end. An fd; -1: it is not there, or with
+// why.
 static int open_folder(struct tree *t, int parent, const char *name, const char *path, bool make,
 		       char **ret_why)
 {
@@ -105,7 +106,7 @@ static int open_parent(struct tree *t, const char *path, bool make, const char *
 void tree_unmake(struct tree *t)
 {
 	while (t->n_made) {
-		cleanup_free char *path = take_ptr(t->made[--t->n_made]);
+		cleanup_free char *path = t->made[--t->n_made];
 		cleanup_free char *why = NULL;
 		const char *name;
 		cleanup_fd int fd = open_parent(t, path, false, &name, &why);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files below a root folder, read and written so that nobody else can lead us elsewhere: each folder on the
-// way is opened by itself, is no link, and is writable by nobody but root or who runs this. Paths begin with
-// '/', and are the ones that stand in messages. What fails says why in *ret_why, to be freed.
+// Files below a root folder, read and written so that nobody else can lead us elsewhere: each
+// folder on the way is opened by itself, is no link, and is writable by nobody but root or who runs
+// this. Paths begin with '/', and are the ones that stand in messages. What fails says why in
+// *ret_why, to be freed.
 #ifndef VGPU_ADMIN_CLOUDSTACK_TREE_H
 #define VGPU_ADMIN_CLOUDSTACK_TREE_H
 
@@ -31,7 +32,8 @@ void tree_close(struct tree *t);
 bool tree_read(struct tree *t, const char *path, struct tree_file *ret, char **ret_why);
 void tree_file_done(struct tree_file *f);
 
-// Writes what path is to be beside it, to the disk, and makes the folders that are missing (mode 0755).
+// Writes what path is to be beside it, to the disk, and makes the folders that are missing (mode
+// 0755).
 bool tree_stage(struct tree *t, const char *path, const char *text, size_t n, mode_t mode, char **ret_why);
 // What was staged takes path's place at once, or goes.
 bool tree_commit(struct tree *t, const char *path, char **ret_why);

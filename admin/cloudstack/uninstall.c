@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// vgpu-admin cloudstack uninstall: removes what install wrote, by the seal in each file, and puts back what
-// --replace had moved. What was changed since stays. Run by an operator as root.
+// vgpu-admin cloudstack uninstall: removes what install wrote, by the seal in each file, and puts
+// back what --replace had moved. What was changed since stays. Run by an operator as root.
 #include "admin/cloudstack/install.h"
 
 #include <string.h>
@@ -46,8 +46,8 @@ static size_t count_owners(const json_t *gpus, const char **ret_name)
 	return n;
 }
 
-// Whether no VM has a vGPU, as far as the mediator knows or, without one, its database. Where neither is
-// there no VM can have one.
+// Whether no VM has a vGPU, as far as the mediator knows or, without one, its database. Where
+// neither is there no VM can have one.
 static bool is_unused(const struct work *w)
 {
 	cleanup_free char *store = host_path(w->root, STORE);
@@ -133,7 +133,8 @@ static bool take_out_all(struct work *w, const struct install_plan *p, const str
 	return ok;
 }
 
-// Both where agent.properties has the hooks now and where they are without it, since it may have changed.
+// Both where agent.properties has the hooks now and where they are without it, since it may have
+// changed.
 static bool work(struct work *w, char **ret_why)
 {
 	struct install_plan plan = { 0 }, usual;
