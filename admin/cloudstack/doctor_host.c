@@ -95,9 +95,8 @@ static enum doctor_result look_card(struct doctor *d, struct doctor_finding *f)
 	if (!d->gpus)
 		return doctor_say(f, DOCTOR_NOT_CHECKED, NO_MEDIATOR);
 	if (strcmp(backend, "cuda") != 0) {
-		doctor_next(
-		    f, "for a GPU set executor.backend=cuda in /etc/vgpu/mediator.conf; its journal says "
-		       "why, if that is set");
+		doctor_next(f, "for a GPU set gpu.backend=cuda in /etc/vgpu/mediator.conf; its journal says "
+			       "why, if that is set");
 		return doctor_say(f, DOCTOR_WARNING, "the backend is %s, without a card: for rehearsals only",
 				  backend);
 	}

@@ -3,17 +3,22 @@
 // back what --replace had moved. What was changed since stays. Run by an operator as root.
 #include "admin/cloudstack/install.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "admin/cloudstack/cloudstack.h"
 #include "admin/cloudstack/host.h"
 #include "admin/cloudstack/install_plan.h"
-#include "admin/cloudstack/listing.h"
 #include "admin/cloudstack/seal.h"
+#include "admin/cloudstack/slots.h"
 #include "admin/cloudstack/sources.h"
 #include "admin/text.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 
-#define STORE "/var/lib/vgpu/store.db"
+#define STORE	    "/var/lib/vgpu/store.db"
+#define PATIENCE_NS (10 * NSEC_PER_SEC)
 
 struct work {
 	struct admin_call *call;
@@ -25,51 +30,65 @@ struct work {
 
 // ---- who has vGPUs ----
 
-// The number of vGPUs in the list that an instance has; *ret_name is one of those, the list's.
-static size_t count_owners(const json_t *gpus, const char **ret_name)
+// As the mediator says. -EIO: it does not answer.
+static int count_live(struct work *w, char **ret_name, char **ret_why)
 {
-	const json_t *gpu, *slot;
-	size_t n = 0, i, k;
+	struct slots slots = { 0 };
+	int n = 0;
 
-	json_array_foreach((json_t *)gpus, i, gpu)
-	{
-		json_array_foreach(json_object_get(gpu, "vgpu_instances"), k, slot)
-		{
-			const char *name = json_string_value(json_object_get(slot, "used_by_vm"));
-
-			if (name) {
-				*ret_name = name;
-				n++;
-			}
-		}
+	if (!slots_list(&slots, w->call, clock_now_ns() + PATIENCE_NS, ret_why))
+		n = -EIO;
+	for (size_t i = 0; i < slots.n; i++) {
+		if (!slots.slot[i].vm[0])
+			continue;
+		free(*ret_name);
+		*ret_name = text_print("%s", slots.slot[i].name);
+		n++;
 	}
+	slots_done(&slots);
 	return n;
 }
 
-// Whether no VM has a vGPU, as far as the mediator knows or, without one, its database. Where
-// neither is there no VM can have one.
-static bool is_unused(const struct work *w)
+// As its database says. Without one there is nothing that a VM could have; -EIO: it cannot be read.
+static int count_stored(const struct work *w, char **ret_name)
 {
 	cleanup_free char *store = host_path(w->root, STORE);
-	char why[SOURCE_WHY_BYTES] = "", also[SOURCE_WHY_BYTES] = "";
-	json_t *gpus = json_array();
-	const char *name = "";
-	size_t n;
-	int r = source_mediator(w->call, store, gpus, why);
-	bool unknown = r != 0 && host_has("", store) && source_store(store, gpus, also) < 0;
+	char why[SOURCE_WHY_BYTES];
+	json_t *gpus = json_array(), *gpu, *slot;
+	size_t i, k;
+	int n = 0;
 
-	n = count_owners(gpus, &name);
-	if (n) {
-		cleanup_free char *clean = text_clean(name);
-
-		admin_complain("%zu vGPUs are those of VMs (%s): stop these first ('vgpu-admin cloudstack "
-			       "drain'), or say --force: they run on then, and nobody gives their vGPUs back",
-			       n, clean);
-	} else if (unknown) {
-		admin_complain("%s\nWhether VMs have vGPUs is not known. --force does it all the same", why);
+	if (host_has("", store) && source_store(store, gpus, why) < 0)
+		n = -EIO;
+	json_array_foreach(gpus, i, gpu)
+	{
+		json_array_foreach(json_object_get(gpu, "vgpu_instances"), k, slot)
+		{
+			free(*ret_name);
+			*ret_name = text_print("%s", cloudstack_text(slot, "used_by_vm"));
+			n++;
+		}
 	}
 	json_decref(gpus);
-	return !n && !unknown;
+	return n;
+}
+
+static bool is_unused(struct work *w)
+{
+	cleanup_free char *why = NULL, *name = NULL, *clean = NULL;
+	int n = count_live(w, &name, &why);
+
+	if (n < 0)
+		n = count_stored(w, &name);
+	if (n < 0) {
+		admin_complain("%s\nWhether VMs have vGPUs is not known. --force does it all the same", why);
+	} else if (n > 0) {
+		clean = text_clean(name);
+		admin_complain("%d vGPUs are those of VMs (%s): stop these first ('vgpu-admin cloudstack "
+			       "drain'), or say --force: they run on then, and nobody gives their vGPUs back",
+			       n, clean);
+	}
+	return n == 0;
 }
 
 // ---- files ----
