@@ -169,7 +169,7 @@ static enum admin_exit run(struct doctor *d)
 			enum doctor_result result = run_check(d, check, &f);
 			json_t *row = json_pack("{s:s, s:s, s:s, s:s?, s:s?}", "part", parts[p].name, "check",
 						check->name, "result", results[result].name, "text", f.text,
-						"next", f.next);
+						"next", result == DOCTOR_OK ? NULL : f.next);
 
 			count[result]++;
 			json_array_append_new(json_object_get(report, "checks"), row);

@@ -28,7 +28,7 @@ struct doctor {
 
 // What one check has to say. The first call counts.
 struct doctor_finding {
-	char *text, *next; // next: what to do, in one line; NULL: nothing
+	char *text, *next; // next: what to do unless it is ok, in one line; NULL: nothing
 };
 
 struct doctor_check {

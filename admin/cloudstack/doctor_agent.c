@@ -45,12 +45,11 @@ static enum doctor_result look_version(struct doctor *d, struct doctor_finding *
 	if (!rules_at_least(v, 4, 21))
 		return doctor_say(f, DOCTOR_FAILED, "the agent is %u.%u, which knows no GPUs on KVM", v.major,
 				  v.minor);
-	free(take_ptr(f->next));
 	return doctor_say(f, DOCTOR_OK, "the agent is %u.%u", v.major, v.minor);
 }
 
-// What is wrong with the file, or NULL. *ret_worst is raised.
-static char *judge(struct doctor *d, const struct install_item *item, enum doctor_result *ret_worst)
+// What is wrong with the file, and how bad that is; NULL: nothing.
+static char *judge(struct doctor *d, const struct install_item *item, enum doctor_result *ret_result)
 {
 	cleanup_free char *why = NULL, *packaged = text_print(CLOUDSTACK_FILES "/%s", item->source);
 	size_t plain_n = 0, sealed_n = 0;
@@ -59,7 +58,7 @@ static char *judge(struct doctor *d, const struct install_item *item, enum docto
 	struct tree_file found;
 	char *wrong = NULL;
 
-	*ret_worst = DOCTOR_FAILED;
+	*ret_result = DOCTOR_FAILED;
 	if (!tree_read(&d->tree, item->path, &found, &why))
 		wrong = take_ptr(why);
 	else if (!found.there)
@@ -69,10 +68,10 @@ static char *judge(struct doctor *d, const struct install_item *item, enum docto
 	else if (!(found.st.st_mode & 0100))
 		wrong = text_print("%s is not executable", item->path);
 	else
-		*ret_worst = DOCTOR_WARNING;
-	if (*ret_worst == DOCTOR_WARNING && seal_check(found.text, found.n) == SEAL_BROKEN)
+		*ret_result = DOCTOR_WARNING;
+	if (*ret_result == DOCTOR_WARNING && seal_check(found.text, found.n) == SEAL_BROKEN)
 		wrong = text_print("%s was changed since it was installed", item->path);
-	else if (*ret_worst == DOCTOR_WARNING && sealed &&
+	else if (*ret_result == DOCTOR_WARNING && sealed &&
 		 (sealed_n != found.n || memcmp(sealed, found.text, found.n) != 0))
 		wrong = text_print("%s is of another version than " CLOUDSTACK_FILES, item->path);
 	tree_file_done(&found);
@@ -161,7 +160,6 @@ static enum doctor_result look_discovery(struct doctor *d, struct doctor_finding
 	json_decref(list);
 	if (!parsed)
 		return doctor_say(f, DOCTOR_FAILED, "discovery prints what is no list of GPUs");
-	free(take_ptr(f->next));
 	return doctor_say(f, DOCTOR_OK, "%zu GPUs with %zu vGPUs, %zu bytes", n, vgpus, strlen(output));
 }
 
@@ -178,7 +176,6 @@ static enum doctor_result look_running(struct doctor *d, struct doctor_finding *
 		return doctor_say(f, DOCTOR_FAILED,
 				  "the agent started before " INSTALL_DISCOVERY
 				  " was there, and does not see it");
-	free(take_ptr(f->next));
 	return doctor_say(f, DOCTOR_OK, "the agent runs, and started after the discovery script was there");
 }
 

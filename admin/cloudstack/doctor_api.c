@@ -161,11 +161,11 @@ static enum doctor_result look_timer(struct doctor *d, struct doctor_finding *f)
 
 	if (!d->cloud.config.url)
 		return doctor_say(f, DOCTOR_NOT_CHECKED, "it is of use only with keys");
-	doctor_next(f, "install the package vgpu-cloudstack, then vgpu-admin cloudstack install");
-	if (!host_has_unit(d->root, INSTALL_TIMER))
+	if (!host_has_unit(d->root, INSTALL_TIMER)) {
+		doctor_next(f, "install the package vgpu-cloudstack, then vgpu-admin cloudstack install");
 		return doctor_say(f, DOCTOR_WARNING,
 				  INSTALL_TIMER " is not there: nobody looks for differences");
-	free(take_ptr(f->next));
+	}
 	r = host_systemctl(d->root, verb, NULL, INSTALL_TIMER);
 	if (r < 0)
 		return doctor_say(f, DOCTOR_NOT_CHECKED, "systemctl: %s", strerror(-r));

@@ -71,18 +71,17 @@ static enum doctor_result look_versions(struct doctor *d, struct doctor_finding 
 		stub[strcspn(stub, "\n")] = 0;
 		stubs = strncmp(stub, "vgpu-stub ", 10) == 0 ? stub + 10 : stub;
 	}
+	if (stub && strcmp(stubs, VGPU_VERSION) == 0 && !d->gpus)
+		return doctor_say(f, DOCTOR_NOT_CHECKED, NO_MEDIATOR);
 	doctor_next(f, "install the packages of one version, then systemctl reload vgpu-mediator");
 	if (!stub)
 		return doctor_say(f, DOCTOR_FAILED,
 				  STUB_PROGRAM " is not there, or does not say its version");
 	if (strcmp(stubs, VGPU_VERSION) != 0)
 		return doctor_say(f, DOCTOR_FAILED, "vgpu-admin is " VGPU_VERSION ", vgpu-stub %s", stubs);
-	if (!d->gpus)
-		return doctor_say(f, DOCTOR_NOT_CHECKED, NO_MEDIATOR);
 	if (strcmp(mediator, VGPU_VERSION) != 0)
 		return doctor_say(f, DOCTOR_FAILED, "vgpu-admin is " VGPU_VERSION ", the mediator %s",
 				  mediator[0] ? mediator : "of an unknown version");
-	free(take_ptr(f->next));
 	return doctor_say(f, DOCTOR_OK, "vgpu-admin, mediator and stub are " VGPU_VERSION);
 }
 

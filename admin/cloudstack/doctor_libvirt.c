@@ -32,7 +32,6 @@ static enum doctor_result look_version(struct doctor *d, struct doctor_finding *
 					  "libvirt is %u.%u, which has no qemu.d: nothing "
 					  "refuses or releases vGPUs",
 					  v.major, v.minor);
-		free(take_ptr(f->next));
 		return doctor_say(f, DOCTOR_OK, "%s %u.%u", daemons[i], v.major, v.minor);
 	}
 	return doctor_say(f, DOCTOR_FAILED, "neither libvirtd nor virtqemud says its version");
@@ -99,7 +98,6 @@ static enum doctor_result look_qemu(struct doctor *d, struct doctor_finding *f)
 	if (!devices || !strstr(devices, "\"vfio-user-pci\""))
 		return doctor_say(f, DOCTOR_FAILED, "%s is QEMU %u.%u without vfio-user-pci", path, v.major,
 				  v.minor);
-	free(take_ptr(f->next));
 	return doctor_say(f, DOCTOR_OK, "%s is QEMU %u.%u with vfio-user-pci", path, v.major, v.minor);
 }
 
