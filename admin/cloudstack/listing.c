@@ -112,19 +112,65 @@ void listing_slot(json_t *card, const struct listing_slot *s)
 
 // ---- what another script found ----
 
-// What the agent needs of a GPU.
+static bool are_texts(const json_t *o, const char *const *keys, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!json_is_string(json_object_get(o, keys[i])))
+			return false;
+	}
+	return true;
+}
+
+static bool is_text_or_null(const json_t *v)
+{
+	return !v || json_is_null(v) || json_is_string(v);
+}
+
+// What a GPU and its instances may have.
+static bool has_options(const json_t *o)
+{
+	static const char *const numbers[] = { "max_instances", "video_ram", "max_heads", "max_resolution_x",
+					       "max_resolution_y" };
+	const json_t *node = json_object_get(o, "numa_node");
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		const json_t *v = json_object_get(o, numbers[i]);
+
+		if (v && !json_is_null(v) && !json_is_number(v))
+			return false;
+	}
+	return (json_is_number(node) || is_text_or_null(node)) &&
+	       is_text_or_null(json_object_get(o, "pci_root")) &&
+	       is_text_or_null(json_object_get(o, "used_by_vm"));
+}
+
+static bool are_instances(const json_t *list, const char *const *keys, size_t n)
+{
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o)
+	{
+		if (!are_texts(o, keys, n) || !is_text_or_null(json_object_get(o, "profile_name")) ||
+		    !has_options(o))
+			return false;
+	}
+	return json_is_array(list);
+}
+
+// What the agent needs of a GPU: where it stumbles, it takes nothing of what follows either.
 static bool is_readable(const json_t *gpu)
 {
 	static const char *const texts[] = { "pci_address", "vendor_id", "device_id", "vendor", "device" };
+	static const char *const of_vgpu[] = { "mdev_uuid" }, *const of_vf[] = { "vf_pci_address",
+										 "vf_profile" };
 	const json_t *whole = json_object_get(gpu, "full_passthrough");
 
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		if (!json_is_string(json_object_get(gpu, texts[i])))
-			return false;
-	}
-	return json_is_number(json_object_get(whole, "enabled")) &&
-	       json_is_array(json_object_get(gpu, "vgpu_instances")) &&
-	       json_is_array(json_object_get(gpu, "vf_instances"));
+	return are_texts(gpu, texts, sizeof(texts) / sizeof(texts[0])) && has_options(gpu) &&
+	       json_is_number(json_object_get(whole, "enabled")) &&
+	       is_text_or_null(json_object_get(whole, "used_by_vm")) &&
+	       are_instances(json_object_get(gpu, "vgpu_instances"), of_vgpu, 1) &&
+	       are_instances(json_object_get(gpu, "vf_instances"), of_vf, 2);
 }
 
 static bool is_ours(const json_t *ours, size_t n, const json_t *gpu)
