@@ -15,7 +15,8 @@ import threading
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e", "vm": "tests/vm", "packages": "tests/packages"}
+PYTEST_SUITES = {"integration": "tests/integration", "e2e": "tests/e2e", "cloudstack": "tests/cloudstack", "vm": "tests/vm",
+                 "packages": "tests/packages"}
 ONLY_ASKED = ("packages",)  # root, the network, minutes, and what ./dev package made
 SIDE_BY_SIDE = ("integration", "e2e")
 
