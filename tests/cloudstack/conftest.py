@@ -13,6 +13,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 
 import agent as agents  # noqa: E402
 import host  # noqa: E402
+import mariadb  # noqa: E402
 import vgpu  # noqa: E402
 
 
@@ -40,3 +41,13 @@ def machine(agent, request):
             contextlib.closing(host.Host(directory, agent, *getattr(request, "param", ()))) as h:
         yield h
         assert h.mediator.process.poll() in (None, 0), h.mediator.log()
+
+
+@pytest.fixture(scope="session")
+def database():
+    """The socket of a MariaDB for all tests."""
+    why = mariadb.missing()
+    if why:
+        pytest.skip(why)
+    with tempfile.TemporaryDirectory(prefix="vgpu-test-") as directory, mariadb.running(directory) as socket:
+        yield socket

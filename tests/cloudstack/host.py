@@ -21,7 +21,7 @@ PACKAGED = pathlib.Path(os.environ.get("VGPU_SOURCE", pathlib.Path(__file__).par
 DISCOVERY = PACKAGED / "gpudiscovery.sh"
 HOOKS = ("libvirt-vm-xml-transformer.sh", "libvirt-vm-state-change.sh")
 QEMU_HOOK = PACKAGED / "qemu.d/50-vgpu"
-SETTINGS = ("--set", "profile small.memory=1G", "--set", "store.flush=100 ms", "--set", "slot.grace=300 ms")
+SETTINGS = ("--set", "profile small.memory=1G", "--set", "store.flush=100 ms")
 
 
 class Refused(Exception):
