@@ -58,6 +58,12 @@ static bool reserve(struct slots *s, const struct domain *d, const struct slot *
 		return false;
 	}
 	socket = slots_reserve(s, slot->vgpu, d->uuid, d->name, ret_why);
+	if (!socket && r->n) {
+		cleanup_free char *said = *ret_why;
+
+		*ret_why =
+		    text_print("a VM can have one vGPU, and the offering's gpucount is more: %s", said);
+	}
 	if (!socket)
 		return false;
 	r->vgpu[r->n] = slot->vgpu;

@@ -142,7 +142,7 @@ exec {admin.ADMIN} cloudstack discover --store {self.store} $VGPU_TEST_MERGE""")
         """A monitor's connection to the domain's vGPU; None where it has none."""
         if ET.fromstring(xml).find("devices/hostdev[@type='mdev']") is not None:
             raise Refused("mediated device not found")
-        devices = test_cloudstack_hooks.devices(xml)
+        devices = [d for d in test_cloudstack_hooks.devices(xml) if d["driver"] == "vfio-user-pci"]
         try:
             return guest.Monitor(devices[0]["socket"]["path"], timeout=20) if devices else None
         except (OSError, EOFError, guest.Refused) as e:
