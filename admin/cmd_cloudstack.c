@@ -111,7 +111,7 @@ static const struct admin_action actions[] = {
 	  .arguments = hook_arguments, .run = cloudstack_libvirt_hook },
 	{ "on-start", "For the agent's hook: notes in the journal that a VM was started.",
 	  .arguments = name_argument, .run = cloudstack_on_start },
-	{ "on-stop", "For the agent's hook: notes in the journal that a VM was stopped.",
+	{ "on-stop", "For the agent's hook: gives back the vGPU of a VM that never started.",
 	  .arguments = name_argument, .run = cloudstack_on_stop },
 	{ 0 },
 };

@@ -4,6 +4,7 @@ sources say. Without this the other tests would prove little."""
 import copy
 import json
 
+import agent as agents
 import pytest
 from host import program
 
@@ -177,3 +178,10 @@ def test_requests_that_are_none(agent):
         agent.process.stdin.write(line)
         agent.process.stdin.flush()
         assert "fault" in json.loads(agent.process.stdout.readline())
+
+
+def test_letters_that_the_locale_does_not_have(agent, tmp_path):  # noqa: ARG001 (skips where there is none)
+    """An agent whose locale is C gives a hook another text than it has."""
+    hook(tmp_path, "printf '%s' \"$2\"")
+    with agents.running(locale="C") as other:
+        assert other.transform(tmp_path, "<a>é</a>")["xml"] == "<a>?</a>"

@@ -2,13 +2,15 @@
 """Our hooks as CloudStack's agent runs them, on domains as it writes them, with a real mediator and a real stub: what comes out is
 the domain that went in but for the vGPU; a hook that fails leaves it, and libvirt does not start it."""
 import json
+import signal
 import xml.etree.ElementTree as ET
 
 import host
 import pytest
+import vgpu
 from inventory import VM1, VM2
-from test_slots import partition
 from test_cloudstack_hooks import QEMU, arguments, devices, mdev
+from test_slots import partition
 
 NAME = "i-2-33-VM"
 BUS = {"pc": "pci.0", "q35": "pcie.0"}
@@ -176,6 +178,28 @@ def test_a_count_of_two_is_refused(machine, slots):
     assert a["xml"] == before and "a VM can have one vGPU" in a["ran"][0]["error"]
     is_refused(machine, before, "was not prepared: it is free")
     assert machine.slots() == dict.fromkeys(slots, (None, "free"))
+
+
+# ---- ends of all kinds
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("machine", [("--set", "slot.grace=300 ms")], indirect=True)
+def test_a_vm_that_ends_while_there_is_no_mediator(machine, slots, how):
+    machine.start(NAME, domain(slots[0]))
+    machine.end_mediator(how)
+    machine.stop(NAME)
+    machine.start_mediator()
+    vgpu.wait_for(lambda: machine.slots() == dict.fromkeys(slots, (None, "free")), 20, "free")
+
+
+def test_a_start_that_never_got_to_libvirt(machine, slots):
+    """The agent died, or libvirt does not take the domain for one: then nobody calls libvirt's hook."""
+    machine.transform(domain(slots[0]))
+    assert machine.slots()[slots[0]] == (VM1, "starting")
+    machine.stop("i-2-34-VM")
+    assert machine.slots()[slots[0]] == (VM1, "starting")
+    machine.stop(NAME)
+    assert machine.slots() == dict.fromkeys(slots, (None, "free")) and not list(machine.stubs.glob("*.sock"))
 
 
 # ---- what fails is as if it were not there, and then libvirt's hook has its say

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """VMs of two hosts come, go and die in a random order, and so do mediators, agents and hosts: CloudStack's tables (model.py)
 against real mediators, asked by our discovery and our hooks. After each step no vGPU has two VMs, and CloudStack knows the owner of
-each. VGPU_MODEL_STEPS: how many steps; VGPU_MODEL_SEED: those of another run again."""
+each. VGPU_MODEL_STEPS: how many steps; VGPU_MODEL_SEED: another run's again."""
 import contextlib
 import os
 import random
@@ -16,7 +16,7 @@ import pytest
 from test_cloudstack_hooks import domain, mdev
 from test_slots import partition
 
-STEPS = int(os.environ.get("VGPU_MODEL_STEPS", "120"))
+STEPS = int(os.environ.get("VGPU_MODEL_STEPS", "60"))
 SEED = int(os.environ.get("VGPU_MODEL_SEED", str(time.time_ns() % 1000000)))
 SLOTS, MOST_VMS = 2, 6  # of each host; VMs are more than all
 
@@ -309,7 +309,7 @@ def world(agent, database, seed, detach, kind=Guarded, of=World):
 def test_nobody_gets_what_another_has(agent, database, detach):
     print(f"VGPU_MODEL_SEED={SEED} VGPU_MODEL_STEPS={STEPS}")
     with world(agent, database, SEED, detach) as w:
-        for _ in range(STEPS // 2):
+        for _ in range(STEPS):
             w.step()
         assert [s for s in w.steps if s.startswith("runs")], "no VM ever ran"
         clear(w)

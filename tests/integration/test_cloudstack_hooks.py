@@ -399,13 +399,43 @@ def test_elsewhere_nothing_fails(host):
 def test_hints_say_nothing_and_never_fail(host):
     host.transform(domain(mdev(SLOT)))
     owners, n = dict(host.owners), len(host.server.asked)
-    for argv in (("onStart", "i-2-33-VM"), ("onStop", "i-2-33-VM"), ("onStop", "-x"), ("onStop", ""), ("other", "x")):
+    for argv in (("onStart", "i-2-33-VM"), ("onStop", "i-2-34-VM"), ("onStop", "-x"), ("onStop", ""), ("other", "x")):
         r = host.run(STATE_CHANGE, *argv)
         assert (r.returncode, r.stdout, r.stderr) == (0, "", ""), argv
     assert host.owners == owners and set(host.asked()[n:]) == {("GET", "/v1/vgpus")}
-    for hint in ("on-start", "on-stop"):
+    for hint in ("on-start", "on-stop"):  # without a mediator
         r = host.run(admin.ADMIN, "cloudstack", hint, "i-2-33-VM", env={"VGPU_ADMIN_SOCKET": "/nobody"})
         assert (r.returncode, r.stdout, r.stderr) == (0, "", "")
+
+
+@contextlib.contextmanager
+def qemu(vm):
+    """A process that has a VM's uuid among its arguments, as libvirt gives it."""
+    with subprocess.Popen(["sh", "-c", "read x", "qemu", "-uuid", vm, "-x"], stdin=subprocess.PIPE) as p:
+        yield
+        p.stdin.close()
+
+
+def test_a_stop_gives_back_what_never_started(host):
+    host.transform(domain(mdev(SLOT)))
+    with qemu(VM):  # the stop failed
+        assert host.run(STATE_CHANGE, "onStop", "i-2-33-VM").returncode == 0
+    assert host.owners[SLOT] == VM and not host.unit_calls()
+    with qemu(VM2):
+        assert host.run(STATE_CHANGE, "onStop", "i-2-33-VM").returncode == 0
+    assert host.owners[SLOT] is None and host.unit_calls() == [f"stop vgpu-stub@{VM}.service"]
+
+
+def test_but_not_what_was_used_or_is_an_operators(host):
+    host.transform(domain(mdev(SLOT)))
+    row = {**host.list()["vgpus"][0], "state": "running"}
+    host.server.answers[("GET", "/v1/vgpus")] = {"vgpus": [row]}
+    host.run(STATE_CHANGE, "onStop", "i-2-33-VM")
+    assert host.owners[SLOT] == VM and not host.unit_calls()
+    host.by_hand = True
+    host.server.answers[("GET", "/v1/vgpus")] = {"vgpus": [{**row, "state": "starting"}]}
+    host.run(STATE_CHANGE, "onStop", "i-2-33-VM")
+    assert host.owners[SLOT] == VM and not host.unit_calls()
 
 
 def test_hooks_are_programs():
