@@ -25,14 +25,14 @@
 
 // ---- whether a VM runs
 
-static bool has_uuid(int proc, const char *pid, const char *vm, char *text)
+static bool has_uuid(const char *pid, const char *vm, char *text)
 {
-	cleanup_free char *path = text_print("%s/cmdline", pid), *wanted = text_print("-uuid_%s", vm);
-	cleanup_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
-	size_t n = 0, len = strlen(wanted) + 1; // with the zero byte behind it
+	cleanup_free char *path = text_print("/proc/%s/cmdline", pid), *wanted = text_print("-uuid_%s", vm);
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t n = 0, len = strlen(wanted) + 1;
 	ssize_t got;
 
-	wanted[strlen("-uuid")] = 0;
+	wanted[strlen("-uuid")] = 0; // as between arguments
 	while (fd >= 0 && n < MOST_ARGUMENTS && (got = read(fd, text + n, MOST_ARGUMENTS - n)) > 0)
 		n += (size_t)got;
 	return memmem(text, n, wanted, len);
@@ -50,7 +50,7 @@ static bool has_qemu(const char *vm)
 		return true;
 	while (!found && (entry = readdir(proc)) != NULL) {
 		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
-			found = has_uuid(dirfd(proc), entry->d_name, vm, text);
+			found = has_uuid(entry->d_name, vm, text);
 	}
 	closedir(proc);
 	return found;
