@@ -15,6 +15,7 @@
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
 #include "guest/libcuda/ranges.h"
+#include "image/image.h"
 
 #define PIECE VGPU_KIB(512)
 
@@ -236,6 +237,7 @@ CUresult vc_module_load_file(struct vc_context *owner, const char *path, const s
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	cleanup_free char *image = NULL;
+	enum image_kind kind;
 	const void *start;
 	struct stat st;
 	size_t have = 0, bytes;
@@ -255,15 +257,13 @@ CUresult vc_module_load_file(struct vc_context *owner, const char *path, const s
 			return CUDA_ERROR_FILE_NOT_FOUND;
 		have += n > 0 ? (size_t)n : 0;
 	}
-	// A file has a length of its own; text needs its terminator.
+	// A file has a length of its own; text needs its terminator. A wrapper's address means nothing in a
+	// file.
 	start = image;
-	bytes = memcmp(image,
-		       "\x7f"
-		       "ELF",
-		       4) &&
-			memcmp(image, "\x50\xed\x55\xba", 4)
-		    ? vc_image_size(&start)
-		    : (size_t)st.st_size;
+	kind = image_kind(image, (size_t)st.st_size);
+	if (kind == IMAGE_WRAPPER)
+		return CUDA_ERROR_INVALID_IMAGE;
+	bytes = kind == IMAGE_ELF || kind == IMAGE_FATBIN ? (size_t)st.st_size : vc_image_size(&start);
 	if (bytes > (size_t)st.st_size + 1) // of a linked image that was cut
 		return CUDA_ERROR_INVALID_IMAGE;
 	return load_bytes(owner, start, bytes, jit, ret);

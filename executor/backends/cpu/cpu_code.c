@@ -12,7 +12,7 @@
 #include "protocol/cuda/cuda_abi.h"
 
 struct cpu_code {
-	struct cpu_piece piece; // its payload is ours; NULL once the kernels are known
+	struct fatbin_entry piece; // its payload is ours; NULL once the kernels are known
 	struct cpu_cubin *kernels;
 	int wrong; // CUresult
 };
@@ -26,7 +26,7 @@ static int read_kernels(const void *elf, size_t bytes, struct cpu_cubin **ret)
 	}
 }
 
-int cpu_code_new(const struct cpu_piece *piece, struct cpu_code **ret, char *error, size_t error_bytes)
+int cpu_code_new(const struct fatbin_entry *piece, struct cpu_code **ret, char *error, size_t error_bytes)
 {
 	struct cpu_code *c = calloc(1, sizeof(*c));
 	unsigned char *copy;
@@ -34,7 +34,7 @@ int cpu_code_new(const struct cpu_piece *piece, struct cpu_code **ret, char *err
 
 	if (!c)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (!cpu_piece_is_packed(piece)) {
+	if (!fatbin_is_packed(piece)) {
 		result = read_kernels(piece->payload, piece->stored, &c->kernels);
 		if (result == CUDA_ERROR_INVALID_IMAGE)
 			snprintf(error, error_bytes, "machine code that cannot be read");
@@ -70,9 +70,7 @@ int cpu_code_kernels(struct cpu_code *c, const struct cpu_cubin **ret)
 	char error[200];
 
 	if (!c->kernels && !c->wrong) {
-		c->wrong = cpu_piece_can_unpack(&c->piece)
-			       ? cpu_piece_unpack(&c->piece, &image, error, sizeof(error))
-			       : CUDA_ERROR_NO_BINARY_FOR_GPU;
+		c->wrong = cpu_piece_unpack(&c->piece, &image, error, sizeof(error));
 		if (!c->wrong) {
 			c->wrong = read_kernels(image.text, image.bytes, &c->kernels);
 			free(image.owned);

@@ -11,7 +11,7 @@ struct cpu_code;
 
 // Takes a copy of the piece; one that is not compressed is read at once. 0, or a CUresult with the reason in
 // error.
-int cpu_code_new(const struct cpu_piece *piece, struct cpu_code **ret, char *error, size_t error_bytes);
+int cpu_code_new(const struct fatbin_entry *piece, struct cpu_code **ret, char *error, size_t error_bytes);
 void cpu_code_free(struct cpu_code *c); // accepts NULL
 
 size_t cpu_code_memory(const struct cpu_code *c); // bytes that it takes now

@@ -7,20 +7,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
+
+#include "image/fatbin.h"
 
 struct cpu_image {
 	const char *text; // PTX or a cubin; in the image, or in owned
 	size_t bytes;
 	char *owned; // freed by the caller; NULL if text is in the image
-};
-
-// One piece of a fat binary as it is stored.
-struct cpu_piece {
-	unsigned kind, sm;
-	uint64_t flags;
-	const unsigned char *payload; // in the image
-	uint64_t stored, compressed, plain;
 };
 
 // Picks the PTX of the highest target that is not above max_sm (80 for sm_80). 0, or a CUresult with the
@@ -29,11 +22,8 @@ int cpu_image_ptx(const void *image, size_t bytes, unsigned max_sm, struct cpu_i
 		  size_t error_bytes);
 
 // Picks the machine code that a device of max_sm would take, or the closest to it. false: there is none.
-bool cpu_image_code(const void *image, size_t bytes, unsigned max_sm, struct cpu_piece *ret);
-bool cpu_piece_is_packed(const struct cpu_piece *e);
-// Whether this build knows how the piece is compressed.
-bool cpu_piece_can_unpack(const struct cpu_piece *e);
-// 0, or a CUresult with the reason in error.
-int cpu_piece_unpack(const struct cpu_piece *e, struct cpu_image *ret, char *error, size_t error_bytes);
+bool cpu_image_code(const void *image, size_t bytes, unsigned max_sm, struct fatbin_entry *ret);
+// The entry as it was before it was compressed. 0, or a CUresult with the reason in error.
+int cpu_piece_unpack(const struct fatbin_entry *e, struct cpu_image *ret, char *error, size_t error_bytes);
 
 #endif

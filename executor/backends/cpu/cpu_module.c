@@ -102,7 +102,7 @@ static int load(struct backend *b, const void *image, size_t bytes, struct backe
 		struct backend_module *m)
 {
 	struct cpu_image found = { 0 };
-	struct cpu_piece piece;
+	struct fatbin_entry piece;
 	char text[200];
 	int result = cpu_image_ptx(image, bytes, CPU_SM, &found, text, sizeof(text));
 	bool has_code = cpu_image_code(image, bytes, CPU_SM, &piece);

@@ -129,7 +129,7 @@ static void what_cannot_run_is_explained(void **state)
 
 static void closest_code_is_taken(void **state)
 {
-	struct cpu_piece piece;
+	struct fatbin_entry piece;
 
 	(void)state;
 	begin();
@@ -140,13 +140,13 @@ static void closest_code_is_taken(void **state)
 	entry(2, 90, 0x8011, "closer", 7, 100);
 	assert_true(cpu_image_code(fat, fat_bytes, 80, &piece));
 	assert_int_equal(piece.sm, 90);
-	assert_true(cpu_piece_is_packed(&piece));
+	assert_true(fatbin_is_packed(&piece));
 	entry(2, 60, 0x11, "below", 6, 0);
 	entry(2, 75, 0x11, "best", 5, 0);
 	entry(2, 70, 0x11, "worse", 6, 0);
 	assert_true(cpu_image_code(fat, fat_bytes, 80, &piece));
 	assert_int_equal(piece.sm, 75);
-	assert_false(cpu_piece_is_packed(&piece));
+	assert_false(fatbin_is_packed(&piece));
 	assert_string_equal((const char *)piece.payload, "best");
 	put(8, fat_bytes, 8); // longer than the image
 	assert_false(cpu_image_code(fat, fat_bytes, 80, &piece));
