@@ -139,6 +139,8 @@ enum vgpu_object_limit {
 #define VGPU_MAX_IMAGE_BYTES   VGPU_GIB(1)
 #define VGPU_MAX_IMAGES_BYTES  VGPU_GIB(4) // all images of a channel that are held at once
 #define VGPU_MAX_IMAGE_SYMBOLS 1048576	   // kernels, and variables, of one image (cpu backend)
+#define VGPU_MAX_IMAGE_ENTRIES 65536	   // of one file that vgpu-admin image tells
+#define VGPU_MAX_IMAGE_LISTED  262144	   // and its kernels, parameters and variables, together
 #define VGPU_MAX_LINK_INPUTS   256
 #define VGPU_MAX_SYMBOL	       4096  // bytes of a kernel's or global's name
 #define VGPU_MAX_PARAM_BYTES   32764 // kernel parameters, CUDA 12.1 and later on sm_70 and up

@@ -44,6 +44,18 @@ static json_t *text_or_null(const char *text)
 	return text[0] ? json_string(text) : json_null();
 }
 
+#define ATTRIBUTE_MAJOR 75 // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+#define ATTRIBUTE_MINOR 76
+
+// "9.0" of two numbers; null: not known.
+static json_t *version_or_null(int major, int minor)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d.%d", major, minor);
+	return major > 0 ? json_string(text) : json_null();
+}
+
 static void gpu_list_called(struct control_call *c)
 {
 	struct mediator *m = c->mediator;
@@ -62,6 +74,12 @@ static void gpu_list_called(struct control_call *c)
 	json_object_set_new(o, "device", json_integer((json_int_t)m->settings->gpu_device));
 	add_pci(o, &m->sensor.board);
 	json_object_set_new(o, "driver", text_or_null(d.texts.driver));
+	json_object_set_new(
+	    o, "cuda",
+	    version_or_null(d.identity.driver_version / 1000, d.identity.driver_version % 1000 / 10));
+	json_object_set_new(
+	    o, "compute_capability",
+	    version_or_null(d.identity.attributes[ATTRIBUTE_MAJOR], d.identity.attributes[ATTRIBUTE_MINOR]));
 	control_set_count(o, "memory", d.identity.total_memory);
 	add_value(o, "memory_used", &d.values, DEVICE_CARD_MEMORY_USED, 1);
 	add_value(o, "memory_free", &d.values, DEVICE_CARD_MEMORY_FREE, 1);
