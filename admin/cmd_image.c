@@ -20,13 +20,18 @@ static const struct view_column file_columns[] = {
 	{ "Kind", "kind", FORMAT_TEXT },
 	{ "Size", "bytes", FORMAT_BYTES },
 	{ "Images", "images", FORMAT_LENGTH },
-	{ "Card", "host.name", FORMAT_TEXT },
-	{ "Backend", "host.backend", FORMAT_TEXT },
-	{ "Compute capability", "host.compute_capability", FORMAT_TEXT },
-	{ "CUDA", "host.cuda", FORMAT_TEXT },
 	{ 0 },
 };
 static const struct view file_view = { .columns = file_columns };
+
+static const struct view_column host_columns[] = {
+	{ "This host", "name", FORMAT_TEXT },
+	{ "Backend", "backend", FORMAT_TEXT },
+	{ "Compute capability", "compute_capability", FORMAT_TEXT },
+	{ "CUDA", "cuda", FORMAT_TEXT },
+	{ 0 },
+};
+static const struct view host_view = { .columns = host_columns };
 
 static const struct view_column entry_columns[] = {
 	{ "FORM", "kind", FORMAT_TEXT },
@@ -107,19 +112,47 @@ static void add_form(json_t *forms, const json_t *entry)
 	add_number(row, "bytes", json_integer_value(json_object_get(entry, "bytes")));
 }
 
+// Machine code before what becomes it, each by architecture.
+static int compare_forms(const void *a, const void *b)
+{
+	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+	json_int_t mine = json_integer_value(json_object_get(x, "sm"));
+	json_int_t its = json_integer_value(json_object_get(y, "sm"));
+	int kinds = strcmp(json_string_value(json_object_get(x, "kind")),
+			   json_string_value(json_object_get(y, "kind")));
+
+	return kinds ? kinds : mine < its ? -1 : mine > its;
+}
+
+static json_t *sorted(const json_t *forms)
+{
+	size_t n = json_array_size(forms);
+	json_t **rows = text_memory(calloc(n + 1, sizeof(json_t *))), *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		rows[i] = json_array_get(forms, i);
+	qsort(rows, n, sizeof(json_t *), compare_forms);
+	for (size_t i = 0; i < n; i++)
+		json_array_append(list, rows[i]);
+	free(rows);
+	return list;
+}
+
 static void print_forms(const json_t *images, const struct output *o)
 {
-	json_t *forms = json_array(), *image, *entry;
+	json_t *forms = json_array(), *list, *image, *entry;
 	size_t i, k;
 
 	json_array_foreach((json_t *)images, i, image)
 	{
 		json_array_foreach(json_object_get(image, "entries"), k, entry) add_form(forms, entry);
 	}
-	if (json_array_size(forms)) {
+	list = sorted(forms);
+	if (json_array_size(list)) {
 		fputc('\n', o->out);
-		view_print_list(&entry_view, forms, o);
+		view_print_list(&entry_view, list, o);
 	}
+	json_decref(list);
 	json_decref(forms);
 }
 
@@ -203,17 +236,17 @@ static void say_runs(const struct count *n, bool cpu, FILE *out)
 			n->link, n->all, n->link == 1 ? "is" : "are", n->link == 1 ? "it" : "them");
 }
 
-static void say_fits(const json_t *document, FILE *out)
+static void say_fits(const json_t *document, const struct output *o)
 {
+	FILE *out = o->out;
 	const json_t *host = json_object_get(document, "host");
 	const char *backend = json_string_value(json_object_get(host, "backend"));
 	struct count n;
 
-	if (!json_array_size(json_object_get(document, "images")))
-		return;
 	if (!json_is_object(host))
 		return;
 	fputc('\n', out);
+	view_print_object(&host_view, host, o);
 	if (json_is_null(json_object_get(document, "runs"))) {
 		fputs(backend && strcmp(backend, "null") == 0
 			  ? "The null backend loads anything and runs nothing.\n"
@@ -266,7 +299,7 @@ static enum admin_exit print(const struct admin_call *c, const json_t *document)
 		view_print_object(&file_view, document, &c->output);
 		print_forms(images, &c->output);
 		print_kernels(images, &c->output);
-		say_fits(document, c->output.out);
+		say_fits(document, &c->output);
 	}
 	if (!known)
 		admin_complain(

@@ -211,7 +211,7 @@ static const char *describe_elf(struct contents *c, const struct image_map *file
 	}
 	if (host_parts(file->bytes, file->n, add_fatbin, c))
 		damage(c, "A section for fat binaries holds something else.");
-	return e.type == ET_REL ? "object file" : "program";
+	return e.type == ET_REL ? "object file" : "program or library";
 }
 
 // NULL: nothing known.

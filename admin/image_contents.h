@@ -2,7 +2,8 @@
 // What is inside of a file with program images, as a JSON document: what --json prints and tables are made
 // of.
 //
-//   file, bytes, kind      "PTX", "fat binary", "machine code", "program", "object file", "archive", or null
+//   file, bytes, kind      "PTX", "fat binary", "machine code", "program or library", "object file", "archive",
+//                          or null
 //   damaged                a sentence, where the file contradicts itself; what was found before stays
 //   images                 what a program loads at once:
 //     member               of an archive, or null
