@@ -13,8 +13,8 @@ for program in "$build"/tests/fuzz/fuzz-*; do
 	corpus=tests/fuzz/corpus/$name
 	seeds=()
 	[ "$name" != fuzz-ptx ] || seeds=(tests/unit/ptx/kernels)
-	[ "$name" != fuzz-image ] || seeds=(tests/e2e/kernels)
 	case $name in
+	fuzz-image) seeds=(tests/e2e/kernels tests/fuzz/seeds) ;;
 	fuzz-admin | fuzz-domain | fuzz-cloudstack) seeds=(tests/fuzz/seeds) ;;
 	esac
 	mkdir -p "$corpus"

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "image/cubin.h"
+#include "image/cubin_info.h"
 #include "tests/unit/image/cubin_file.h"
 #include "tests/unit/image/spoil.h"
 
@@ -120,6 +120,24 @@ static void what_contradicts_itself_is_refused(void **state)
 	assert_int_equal(cubin_read(&f, sizeof(f), &c), -EINVAL);
 }
 
+// The last record says that it is longer than what is left.
+static void records_stay_in_their_section(void **state)
+{
+	static const uint8_t cut[] = { 0x04, 0x17, 12, 0, 0, 0 };
+	struct cubin_kernel k = { 0 };
+	struct cubin_param param = { 0 };
+	uint8_t *copy = malloc(sizeof(cut));
+
+	(void)state;
+	memcpy(copy, cut, sizeof(cut));
+	for (size_t n = 0; n <= sizeof(cut); n++) {
+		assert_int_equal(info_count_params(copy, n), 0);
+		assert_int_equal(info_of_kernel(&k, copy, n, &param, 1), 0);
+		assert_int_equal(k.n_params, 0);
+	}
+	free(copy);
+}
+
 // A name that nobody could ask for is left out, without its end being looked for.
 static void long_names_are_left_out(void **state)
 {
@@ -178,6 +196,7 @@ int main(void)
 		cmocka_unit_test(kernels_are_listed),
 		cmocka_unit_test(the_older_layout_is_read),
 		cmocka_unit_test(what_contradicts_itself_is_refused),
+		cmocka_unit_test(records_stay_in_their_section),
 		cmocka_unit_test(long_names_are_left_out),
 		cmocka_unit_test(spoilt_ones_are_survived),
 	};
