@@ -93,6 +93,7 @@ static void add_ptx(struct contents *c, const char *text, size_t bytes)
 	entry = add_entry(add_image(c, NULL), "ptx", &h.target, bytes);
 	json_object_set_new(entry, "ptx", version(h.version / 10, h.version % 10));
 	json_object_set_new(entry, "debug", json_boolean(h.debug));
+	json_object_set_new(entry, "address_bits", json_integer(h.address_bits));
 	if (!image_kernels_of_ptx(&c->kernels, entry, text, bytes))
 		damage(c, "A declaration in the PTX has no end.");
 }

@@ -2,7 +2,8 @@
 // What is inside of a file with program images, as a JSON document: what --json prints and tables are made
 // of.
 //
-//   file, bytes, kind      "PTX", "fat binary", "machine code", "program or library", "object file", "archive",
+//   file, bytes, kind      "PTX", "fat binary", "machine code", "program or library", "object file",
+//   "archive",
 //                          or null
 //   damaged                a sentence, where the file contradicts itself; what was found before stays
 //   images                 what a program loads at once:
@@ -15,6 +16,7 @@
 //       bytes, unpacked    unpacked: null if it is not compressed
 //       compression        "zstd", "lz4", or null
 //       debug, options
+//       address_bits       of a file that is PTX; 0: nothing is said
 //       kernels, variables where asked for
 //   kernels_left_out       there are more than VGPU_MAX_IMAGE_LISTED
 #ifndef VGPU_ADMIN_IMAGE_CONTENTS_H

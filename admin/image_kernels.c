@@ -150,6 +150,7 @@ static void add_code_kernel(struct image_kernels *list, const struct cubin_kerne
 	json_object_set_new(o, "param_bytes", number(k->param_bytes));
 	json_object_set_new(o, "registers", number_or_null(k->registers));
 	json_object_set_new(o, "shared_bytes", number(k->shared_bytes));
+	json_object_set_new(o, "frame_bytes", number(k->frame_bytes));
 	json_object_set_new(o, "stack_bytes", number(k->stack_bytes));
 	json_object_set_new(o, "constant_bytes", number(k->constant_bytes));
 	json_object_set_new(o, "barriers", number(k->barriers));

@@ -27,6 +27,7 @@ struct reading {
 	struct elf64 e;
 	Elf64_Shdr symbols;
 	uint64_t info_left; // bytes of attributes that may still be read
+	size_t room_params;
 };
 
 static const char *behind(const char *name, const char *prefix)
@@ -236,38 +237,45 @@ static int read_kernel_info(struct reading *r, struct cubin_kernel *k, const Elf
 	result = spend_info(r, s);
 	if (!result)
 		result = info_of_kernel(k, r->e.image + s->sh_offset, s->sh_size, at,
-					c->room_params - c->n_params);
+					r->room_params - c->n_params);
 	c->n_params += k->n_params;
 	return result;
 }
 
-// What a section tells of the kernel in its name.
+enum { OF_INFO, OF_TEXT, OF_SHARED, OF_BANK, OF_NONE };
+
+// What a section's name says that it is, and the kernel's name in it.
+static int kind_of(const char *name, const char **ret_kernel)
+{
+	static const char *const prefixes[OF_NONE] = { ".nv.info.", ".text.", ".nv.shared.",
+						       ".nv.constant0." };
+	int kind = 0;
+
+	while (kind < OF_NONE && !(*ret_kernel = behind(name, prefixes[kind])))
+		kind++;
+	return kind;
+}
+
 static int read_kernel_section(struct reading *r, size_t i)
 {
-	static const char *const prefixes[] = { ".nv.info.", ".text.", ".nv.shared.", ".nv.constant0." };
 	Elf64_Shdr s = elf64_section(&r->e, i);
-	struct cubin_kernel *k = NULL;
+	struct cubin_kernel *k;
 	const char *name, *of;
-	size_t what;
+	int kind;
 
 	if (elf64_name(&r->e, &s, &name))
 		return 0;
-	for (what = 0; what < 4; what++) {
-		of = behind(name, prefixes[what]);
-		if (of)
-			break;
-	}
-	if (what < 4)
-		k = (struct cubin_kernel *)cubin_kernel(r->c, of);
+	kind = kind_of(name, &of);
+	k = kind < OF_NONE ? (struct cubin_kernel *)cubin_kernel(r->c, of) : NULL;
 	if (!k)
 		return 0;
-	if (what == 0 && s.sh_type == SECTION_INFO)
+	if (kind == OF_INFO && s.sh_type == SECTION_INFO)
 		return read_kernel_info(r, k, &s);
-	if (what == 1 && !k->registers)
+	if (kind == OF_TEXT && !k->registers)
 		k->registers = s.sh_info >> REGISTERS_SHIFT;
-	else if (what == 2 && s.sh_size <= MAX_SHARED)
+	else if (kind == OF_SHARED && s.sh_size <= MAX_SHARED)
 		k->shared_bytes = (uint32_t)s.sh_size;
-	else if (what == 3 && s.sh_size <= UINT32_MAX)
+	else if (kind == OF_BANK && s.sh_size <= UINT32_MAX)
 		k->constant_bytes = (uint32_t)s.sh_size;
 	return 0;
 }
@@ -287,9 +295,9 @@ static int make_params(struct reading *r)
 		if (!elf64_holds(&r->e, &s) || s.sh_size > r->info_left - bytes)
 			return -EINVAL;
 		bytes += s.sh_size;
-		c->room_params += info_count_params(r->e.image + s.sh_offset, s.sh_size);
+		r->room_params += info_count_params(r->e.image + s.sh_offset, s.sh_size);
 	}
-	c->params = calloc(c->room_params + 1, sizeof(*c->params));
+	c->params = calloc(r->room_params + 1, sizeof(*c->params));
 	return c->params ? 0 : -ENOMEM;
 }
 
@@ -319,7 +327,6 @@ int cubin_read(const void *image, size_t bytes, struct cubin *ret)
 
 	if (result || !elf64_is_cubin(&r.e))
 		return -EINVAL;
-	c.abi = r.e.abi;
 	c.linked = r.e.type == ET_EXEC;
 	c.sm = (r.e.abi >= ABI_NEW ? r.e.flags >> 8 : r.e.flags) & 0xff;
 	c.arch = r.e.abi < ABI_NEW && r.e.flags & FLAG_ARCH_OLD;

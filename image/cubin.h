@@ -37,17 +37,16 @@ struct cubin_variable {
 };
 
 struct cubin {
-	unsigned sm; // 90 for sm_90
-	bool arch;   // for this very architecture: sm_90a
-	bool linked; // can run; else it is to be linked
-	bool debug;  // has the debugger's sections
-	unsigned abi;
+	unsigned sm;		      // 90 for sm_90
+	bool arch;		      // for this very architecture: sm_90a
+	bool linked;		      // can run; else it is to be linked
+	bool debug;		      // has the debugger's sections
 	struct cubin_kernel *kernels; // sorted by name
 	size_t n_kernels;
 	struct cubin_variable *variables; // sorted by name
 	size_t n_variables;
 	struct cubin_param *params; // of all kernels
-	size_t n_params, room_params;
+	size_t n_params;
 };
 
 // Lists an image's kernels and variables. Names longer than VGPU_MAX_SYMBOL, which nobody could ask for, are

@@ -19,7 +19,7 @@ bool image_target_parse(const char *text, size_t n, struct image_target *ret)
 	return true;
 }
 
-struct image_target image_target_of(unsigned sm, unsigned long long fatbin_flags)
+struct image_target image_target_of(unsigned sm, uint64_t fatbin_flags)
 {
 	return (struct image_target){ sm, fatbin_flags & FATBIN_ARCH	 ? REACH_ARCH
 					  : fatbin_flags & FATBIN_FAMILY ? REACH_FAMILY

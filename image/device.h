@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum image_reach {
 	REACH_ALL,    // sm_90: this architecture; PTX: and later ones
@@ -20,7 +21,7 @@ struct image_target {
 // As it is written behind "sm_" or "compute_": digits, perhaps a letter. False: it is no such thing.
 bool image_target_parse(const char *text, size_t n, struct image_target *ret);
 // Of a fat binary's entry.
-struct image_target image_target_of(unsigned sm, unsigned long long fatbin_flags);
+struct image_target image_target_of(unsigned sm, uint64_t fatbin_flags);
 char image_target_letter(const struct image_target *t); // 'a', 'f', or 0
 
 struct image_device {

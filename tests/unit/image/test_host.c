@@ -86,15 +86,15 @@ static void make(struct object *o)
 
 static void fill(char *field, size_t n, const char *text)
 {
-	memset(field, ' ', n);
-	memcpy(field, text, strlen(text));
+	for (size_t i = 0; i < n; i++)
+		field[i] = *text ? *text++ : ' ';
 }
 
 static void head(char *h, const char *name, const char *bytes)
 {
 	fill(h, 60, name);
 	fill(h + 48, 10, bytes);
-	memcpy(h + 58, "`\n", 2);
+	fill(h + 58, 2, "`\n");
 }
 
 static void make_archive(struct archive *a)
