@@ -191,7 +191,7 @@ static void print_kernels(const json_t *images, const struct output *o)
 // ---- the verdict
 
 struct count {
-	size_t code, ptx, no, link, all;
+	size_t code, ptx, no, link, empty, all;
 	const json_t *first_no;
 	const char *arch; // of what is used, when it is the same everywhere; "" if not
 };
@@ -211,6 +211,7 @@ static struct count count_images(const json_t *images)
 		n.code += strcmp(runs, "code") == 0;
 		n.ptx += strcmp(runs, "ptx") == 0;
 		n.link += strcmp(runs, "link") == 0;
+		n.empty += strcmp(runs, "empty") == 0;
 		if (strcmp(runs, "no") == 0 && !n.no++)
 			n.first_no = image;
 		if (arch && (strcmp(runs, "code") == 0 || strcmp(runs, "ptx") == 0))
@@ -234,6 +235,9 @@ static void say_runs(const struct count *n, bool cpu, FILE *out)
 	if (n->link)
 		fprintf(out, "%zu of %zu %s to be linked (nvcc, nvlink) before anything can load %s.\n",
 			n->link, n->all, n->link == 1 ? "is" : "are", n->link == 1 ? "it" : "them");
+	if (n->empty)
+		fprintf(out, "%zu of %zu %s no kernels, as nvcc puts one into every program.\n", n->empty,
+			n->all, n->empty == 1 ? "has" : "have");
 }
 
 static void say_fits(const json_t *document, const struct output *o)

@@ -20,6 +20,9 @@
 #include "image/ptx_head.h"
 #include "image/unpack.h"
 
+// nvcc puts code without any kernel into every program; it has about 1.5 KiB.
+#define EMPTY_CODE 16384
+
 struct contents {
 	json_t *document, *images;
 	struct image_kernels kernels;
@@ -75,6 +78,7 @@ static json_t *add_entry(json_t *image, const char *kind, const struct image_tar
 	json_object_set_new(entry, "compression", json_null());
 	json_object_set_new(entry, "debug", json_false());
 	json_object_set_new(entry, "options", json_null());
+	json_object_set_new(entry, "empty", json_false());
 	json_array_append_new(json_object_get(image, "entries"), entry);
 	return entry;
 }
@@ -117,39 +121,46 @@ static void add_code(struct contents *c, const void *code, size_t bytes)
 
 // ---- fat binaries
 
+// The bytes of an entry: in the file, or in *ret_owned. NULL: it does not unpack.
+static const void *plain_bytes(const struct fatbin_entry *e, void **ret_owned, size_t *ret_n)
+{
+	*ret_owned = NULL;
+	*ret_n = e->stored;
+	if (!fatbin_is_packed(e))
+		return e->payload;
+	*ret_n = e->plain;
+	return unpack_entry(e, ret_owned) ? NULL : *ret_owned;
+}
+
 static void list_kernels(struct contents *c, json_t *entry, const struct fatbin_entry *e)
 {
-	const void *at = e->payload;
-	size_t bytes = e->stored;
-	void *plain = NULL;
+	cleanup_free void *owned = NULL;
 	struct cubin list;
-	bool good = true;
+	size_t n;
+	const void *at = plain_bytes(e, &owned, &n);
+	bool good = false;
 
-	if (!image_kernels_wanted(&c->kernels) || (e->kind != FATBIN_CODE && e->kind != FATBIN_PTX))
-		return;
-	if (fatbin_is_packed(e)) {
-		if (unpack_entry(e, &plain)) {
-			damage(
-			    c,
-			    unpack_is_known(e)
-				? "An entry does not unpack."
-				: "An entry is compressed with zstd, which this vgpu-admin cannot unpack.");
-			return;
-		}
-		at = plain;
-		bytes = e->plain;
-	}
-	if (e->kind == FATBIN_PTX) {
-		good = image_kernels_of_ptx(&c->kernels, entry, at, bytes);
-	} else if (cubin_read(at, bytes, &list) == 0) {
+	if (at && e->kind == FATBIN_PTX) {
+		good = image_kernels_of_ptx(&c->kernels, entry, at, n);
+	} else if (at && cubin_read(at, n, &list) == 0) {
+		good = true;
+		json_object_set_new(entry, "empty", json_boolean(!list.n_kernels && !list.n_variables));
 		image_kernels_of_cubin(&c->kernels, entry, &list);
 		cubin_done(&list);
-	} else {
-		good = false;
 	}
-	if (!good)
-		damage(c, "The kernels of an entry cannot be read.");
-	free(plain);
+	if (good || !c->kernels.on)
+		return;
+	damage(c, unpack_is_known(e)
+		      ? "The kernels of an entry cannot be read."
+		      : "An entry is compressed with zstd, which this vgpu-admin cannot unpack.");
+}
+
+// All code that may be none is looked at, the rest only when kernels are asked for: unpacking takes time.
+static bool is_looked_at(struct contents *c, const struct fatbin_entry *e)
+{
+	if (e->kind == FATBIN_CODE && (e->plain ? e->plain : e->stored) <= EMPTY_CODE)
+		return true;
+	return (e->kind == FATBIN_CODE || e->kind == FATBIN_PTX) && image_kernels_wanted(&c->kernels);
 }
 
 static void add_fatbin_entry(struct contents *c, json_t *image, const struct fatbin_entry *e)
@@ -172,7 +183,8 @@ static void add_fatbin_entry(struct contents *c, json_t *image, const struct fat
 	json_object_set_new(entry, "debug", json_boolean(e->flags & FATBIN_DEBUG));
 	if (e->options_bytes)
 		json_object_set_new(entry, "options", image_text(e->options, e->options_bytes));
-	list_kernels(c, entry, e);
+	if (is_looked_at(c, e))
+		list_kernels(c, entry, e);
 }
 
 static bool add_fatbin(void *opaque, const struct image_part *part)

@@ -16,6 +16,7 @@
 //       bytes, unpacked    unpacked: null if it is not compressed
 //       compression        "zstd", "lz4", or null
 //       debug, options
+//       empty              machine code without a kernel or variable, as nvcc puts into every program
 //       address_bits       of a file that is PTX; 0: nothing is said
 //       kernels, variables where asked for
 //   kernels_left_out       there are more than VGPU_MAX_IMAGE_LISTED

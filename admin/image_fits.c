@@ -22,6 +22,7 @@ struct host {
 struct best {
 	const json_t *code, *ptx; // entries that run
 	bool has_ptx;
+	bool not_empty; // there is something that somebody could ask for
 	bool newer_ptx; // one would run if its PTX were older
 };
 
@@ -88,9 +89,12 @@ static const char *judge_entry(const struct host *h, json_t *entry, struct best 
 	struct image_target t = target_of(entry);
 	enum image_fit fit;
 
-	if (!code && strcmp(text_of(entry, "kind"), "ptx") != 0)
+	if (!code && strcmp(text_of(entry, "kind"), "ptx") != 0) {
+		best->not_empty = true;
 		return "-";
+	}
 	best->has_ptx |= !code;
+	best->not_empty |= !json_is_true(json_object_get(entry, "empty"));
 	fit = code ? image_code_fit(&h->device, &t)
 		   : image_ptx_fit(&h->device, &t, version_of(text_of(entry, "ptx")));
 	best->newer_ptx |= fit == FIT_PTX;
@@ -139,7 +143,7 @@ static void set_text(json_t *o, const char *name, const char *text)
 
 static bool judge_image(const struct host *h, json_t *image)
 {
-	bool link = json_is_true(json_object_get(image, "relocatable")), runs;
+	bool link = json_is_true(json_object_get(image, "relocatable")), empty, runs;
 	cleanup_free char *why = NULL, *build = NULL;
 	const json_t *used;
 	struct best best = { 0 };
@@ -149,12 +153,18 @@ static bool judge_image(const struct host *h, json_t *image)
 	json_array_foreach(json_object_get(image, "entries"), i, entry)
 	    set_text(entry, "here", judge_entry(h, entry, &best));
 	used = best.code ? best.code : best.ptx;
-	runs = used || link;
+	empty = !used && !link && json_array_size(json_object_get(image, "entries")) && !best.not_empty;
+	runs = used || link || empty;
 	if (!runs) {
 		why = why_not(h, &best);
 		build = how_to_build(h, &best);
 	}
-	set_text(image, "runs", link ? "link" : best.code ? "code" : best.ptx ? "ptx" : "no");
+	set_text(image, "runs",
+		 link	     ? "link"
+		 : best.code ? "code"
+		 : best.ptx  ? "ptx"
+		 : empty     ? "empty"
+			     : "no");
 	set_text(image, "arch", used ? text_of(used, "arch") : NULL);
 	set_text(image, "why", why);
 	set_text(image, "build", build);

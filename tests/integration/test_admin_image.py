@@ -178,3 +178,5 @@ def test_nvcc(tmp_path, look):
     assert d["kind"] == "object file" and d["images"][0]["relocatable"]
     d = look(make("libk.so", "-shared", "-Xcompiler=-fPIC", *targets))
     assert d["kind"] == "program or library" and ("code", "sm_80", None) in [f[:3] for f in forms(d)]
+    # What the linker adds has no kernels, so it need not run anywhere.
+    assert sorted({all(e["empty"] for e in i["entries"]) for i in d["images"]}) == [False, True]

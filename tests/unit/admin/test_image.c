@@ -61,7 +61,7 @@ static void expect(json_t *d, json_t *card, const char *runs, const char *arch, 
 	json_decref(card);
 }
 
-#define DOCUMENT(...) document(false, (const char *const[]){ __VA_ARGS__, NULL })
+#define DOCUMENT(...) document(false, (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
 static void a_card_takes_code_before_ptx(void **state)
 {
@@ -90,6 +90,18 @@ static void what_to_build_is_said(void **state)
 	expect(DOCUMENT("lto 80 -"), host("cuda", "9.0", "13.0"), "no", NULL,
 	       "-gencode arch=compute_90,code=compute_90");
 	expect(DOCUMENT("ptx 75 - 9.9"), host("cpu", "8.0", NULL), "ptx", "ptx 75 - 9.9", NULL);
+}
+
+// nvcc's program has one image with kernels and one without, for the architectures that it was built for.
+static void what_is_empty_need_not_run(void **state)
+{
+	json_t *d = DOCUMENT("code 80 -"), *image = json_array_get(json_object_get(d, "images"), 0);
+
+	(void)state;
+	json_object_set_new(json_array_get(json_object_get(image, "entries"), 0), "empty", json_true());
+	expect(d, host("cuda", "9.0", "13.0"), "empty", NULL, NULL);
+	d = DOCUMENT();
+	expect(d, host("cuda", "9.0", "13.0"), "no", NULL, "-gencode arch=compute_90,code=compute_90");
 }
 
 static void what_is_not_known_is_not_said(void **state)
@@ -143,6 +155,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_card_takes_code_before_ptx),
 		cmocka_unit_test(what_to_build_is_said),
+		cmocka_unit_test(what_is_empty_need_not_run),
 		cmocka_unit_test(what_is_not_known_is_not_said),
 		cmocka_unit_test(a_file_that_is_cut_ends_the_program),
 	};
