@@ -40,6 +40,14 @@ void host_done(struct host *h)
 	host_init(h);
 }
 
+static void hang_up(struct host *h)
+{
+	h->link_source = sd_event_source_disable_unref(h->link_source);
+	close_fd(&h->link);
+	h->up = false;
+	h->asked = 0;
+}
+
 // ---- DEVICE ----
 
 // The slot whose question was given first and not asked yet; -1: none.
@@ -139,10 +147,7 @@ static void lose(struct stub *s, const char *why)
 	if (!h->complained)
 		log_warning("mediator %s: %s; trying again", s->tenant_path, why);
 	h->complained = true;
-	h->link_source = sd_event_source_disable_unref(h->link_source);
-	close_fd(&h->link);
-	h->up = false;
-	h->asked = 0;
+	hang_up(h);
 	for (unsigned i = 0; i < VGPU_COMMAND_SLOTS; i++)
 		if (s->commands.slots[i].busy && s->commands.slots[i].code == VGPU_COMMAND_DEVICE)
 			command_reply(s, i, VGPU_RESULT_NO_HOST, NULL);
@@ -235,15 +240,30 @@ static int connect_now(struct stub *s)
 	return r < 0 ? r : seqpacket_send(h->link, &m, sizeof(m), NULL, 0, MSG_DONTWAIT);
 }
 
-static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+void host_connect(struct stub *s)
 {
-	struct stub *s = userdata;
 	int r = connect_now(s);
 
-	(void)source;
-	(void)usec;
 	if (r < 0)
 		lose(s, strerror(-r));
+}
+
+void host_disconnect(struct stub *s)
+{
+	struct host *h = &s->host;
+
+	sd_event_source_set_enabled(h->timer, SD_EVENT_OFF);
+	hang_up(h);
+	h->complained = false;
+	h->pause_us = PAUSE_MIN_US;
+	device_host_answers(s, false);
+}
+
+static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	(void)source;
+	(void)usec;
+	host_connect(userdata);
 	return 0;
 }
 
@@ -259,5 +279,7 @@ static int try_again_later(struct stub *s)
 
 int host_start(struct stub *s)
 {
-	return sd_event_add_time(s->event, &s->host.timer, CLOCK_MONOTONIC, 0, 1000, on_time, s);
+	int r = sd_event_add_time(s->event, &s->host.timer, CLOCK_MONOTONIC, 0, 1000, on_time, s);
+
+	return r < 0 ? r : sd_event_source_set_enabled(s->host.timer, SD_EVENT_OFF);
 }

@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "stub/device.h"
+#include "stub/host.h"
 #include "stub/vfio_user.h"
 
 #define MESSAGES_A_ROUND 64
@@ -48,6 +49,7 @@ static void detach(struct stub *s, const char *why)
 	v->greeted = v->warned = v->reply_waits = false;
 	v->held = 0;
 	v->got = v->out_bytes = v->out_sent = 0;
+	host_disconnect(s);
 	device_detach(s);
 	server_go_on(s); // the next one, or the end, when all executors are gone
 }
@@ -439,6 +441,7 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t events, vo
 	sd_event_source_set_priority(v->source, SD_EVENT_PRIORITY_IMPORTANT);
 	v->fd = take_fd(&fd);
 	log_info("a monitor came");
+	host_connect(s);
 	return 0;
 }
 

@@ -415,15 +415,31 @@ def test_the_audit_tells_who_reserved(place):  # noqa: F811
 
 # ---- with a stub ----
 
-def test_a_real_stub(tmp_path):
+@pytest.fixture
+def with_stub(request):
+    """A slot that is reserved for VM1, and the VM's real stub."""
     import guest
-    with vgpu.mediator(*SMALL, "--set", "slot.grace=300 ms", executor=guest.EXECUTOR) as m, control.connect(m) as ctl:
+    with vgpu.mediator(*SMALL, *request.param, executor=guest.EXECUTOR) as m, control.connect(m) as ctl:
         slot = partition(ctl, 1)[0]
         reserve(ctl, slot)
         with guest.stub(m.directory, m.directory / f"vm-{VM1}.sock") as stub:
-            until(ctl, slot, "starting", timeout=20)
-            g = guest.Guest(stub.socket)
-            g.ready(20)
-            assert guest.GuestChannel(g, 0).open() == guest.OK
-            until(ctl, slot, "running")
-        freed(ctl, slot)
+            yield ctl, slot, stub, guest
+
+
+@pytest.mark.parametrize("with_stub", [("--set", "slot.grace=300 ms")], indirect=True)
+def test_a_real_stub(with_stub):
+    ctl, slot, stub, guest = with_stub
+    assert state(ctl, slot) == ("reserved", VM1)  # a stub whose VM has not come
+    with contextlib.closing(guest.Guest(stub.socket)) as g:
+        until(ctl, slot, "starting", timeout=20)
+        g.ready(20)
+        assert guest.GuestChannel(g, 0).open() == guest.OK
+        until(ctl, slot, "running")
+    freed(ctl, slot)  # whatever becomes of the stub
+
+
+@pytest.mark.parametrize("with_stub", [SHORT], indirect=True)
+def test_a_real_stub_whose_vm_never_comes(with_stub):
+    ctl, slot, stub, _ = with_stub
+    freed(ctl, slot)
+    assert stub.process.poll() is None

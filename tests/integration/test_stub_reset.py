@@ -86,7 +86,7 @@ def test_the_next_monitor_waits_for_the_end_of_the_last(host):
     g.close()
     with guest.Monitor(host.stub.socket) as m:
         assert not any(guest.is_alive(pid) for pid in pids)
-        assert m.reg("status") & guest.READY
+        vgpu.wait_for(lambda: m.reg("status") & guest.READY, 10, "READY")
 
 
 def test_disconnect_while_a_reply_is_held(host):
