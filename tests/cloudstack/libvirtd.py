@@ -178,6 +178,7 @@ class Host:
     # ---- what is installed ----
 
     def install(self):
+        """Before it is there; its layers are folders still."""
         def put(path, text, mode=0o644):
             file = self.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +187,7 @@ class Host:
 
         put("etc/machine-id", uuid.uuid4().hex + "\n")
         put("etc/libvirt/qemu.conf", QEMU_CONF)
-        put("etc/libvirt/libvirtd.conf", LIBVIRTD_CONF)
+        put("etc/libvirt/libvirtd.conf", f'host_uuid = "{uuid.uuid4()}"\n{LIBVIRTD_CONF}')
         put("etc/vgpu/cloudstack-hooks.env", f"VGPU_CLOUDSTACK_EMULATOR={EMULATOR}\n")
         put("usr/bin/systemctl", SYSTEMCTL, 0o755)
         put("usr/bin/vgpu-admin", f'#!/bin/sh\nexec {ADMIN} "$@"\n', 0o755)
@@ -200,7 +201,13 @@ class Host:
     # ---- the host's life ----
 
     def boot(self):
-        """Power on: a new boot id, an empty /run, then what systemd starts."""
+        """What systemd does, in its order."""
+        self.power_on()
+        self.start_mediator()
+        self.start_libvirtd()
+
+    def power_on(self):
+        """A new boot id and an empty /run; nothing runs yet."""
         shutil.rmtree(self.folder / "run", ignore_errors=True)
         for part in ("vgpu", "vgpu-stub", "units", "lock"):
             (self.folder / "run" / part).mkdir(parents=True)
@@ -220,8 +227,6 @@ exec python3 -c '{INIT}'"""
         assert self.child.poll() is None, self.said("init")
         self.pid = int(pathlib.Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text(encoding="ascii"))
         self.mediator = self.libvirtd = None
-        self.start_mediator()
-        self.start_libvirtd()
 
     def crash(self):
         """Power off: everything of the host is dead in the same moment."""
@@ -274,6 +279,12 @@ exec python3 -c '{INIT}'"""
     def path(self, path):
         """A file of the host, seen from outside."""
         return pathlib.Path(f"/proc/{self.pid}/root{path}")
+
+    def put(self, path, text, mode=0o755):
+        """Its path; a file of the host that runs."""
+        self.path(path).write_text(text, encoding="utf-8")
+        self.path(path).chmod(mode)
+        return path
 
     # ---- its daemons ----
 
@@ -331,6 +342,11 @@ exec python3 -c '{INIT}'"""
     def state(self, slot):
         row = self.slots()[slot]
         return row["state"], row["name"]
+
+    def discover(self, *words):
+        """As CloudStack's agent is told: {vGPU: the instance that has it, or None}."""
+        gpu, = json.loads(self.ok("vgpu-admin", "cloudstack", "discover", *words))["gpus"]
+        return {v["mdev_uuid"]: v["used_by_vm"] for v in gpu["vgpu_instances"]}
 
     def until(self, slot, state, vm=None):
         want = (state, vm and vm.name)

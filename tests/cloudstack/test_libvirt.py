@@ -59,7 +59,7 @@ def test_reserved_before_libvirt_is_asked(host):
     slot = list(host.slots())[0]
     vm = Vm()
     xml = host.transform(host.xml(vm, slot))
-    assert host.state(slot)[1] == vm.name and slot not in xml
+    assert host.state(slot) == ("reserved", vm.name) and host.stub_of(vm) and slot not in xml
     assert host.create(vm, xml, "--paused").returncode == 0
     host.stop(vm)
 
