@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import uuid
 
 import pytest
@@ -32,6 +31,8 @@ STATE_CHANGE = "/etc/cloudstack/agent/hooks/libvirt-vm-state-change.sh"
 GUARD = "etc/libvirt/hooks/qemu.d/50-vgpu"
 LAYERS = ("etc", "usr/bin", "var")
 PROFILE = "quarter"
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
 
 # As in a container: nothing confines QEMU, and nobody starts virtlogd.
 QEMU_CONF = """security_driver = "none"
@@ -81,7 +82,9 @@ DOMAIN = """<domain type='qemu'>
 <name>{name}</name>
 <uuid>{uuid}</uuid>
 <description>Debian GNU/Linux 12 (64-bit)</description>
-<metadata><cloudstack:instance xmlns:cloudstack='http://cloudstack.apache.org/instance'><cloudstack:name>{name}</cloudstack:name></cloudstack:instance></metadata>
+<metadata><cloudstack:instance xmlns:cloudstack='http://cloudstack.apache.org/instance'>
+<cloudstack:name>{name}</cloudstack:name>
+</cloudstack:instance></metadata>
 <memory>{memory}</memory>
 <devices>
 <emulator>/usr/bin/qemu-system-x86_64</emulator>
@@ -115,9 +118,9 @@ def missing():
     """Why no host can be made here, or None."""
     if os.geteuid() != 0:
         return "a host needs namespaces and mounts: only root can make them"
-    for program in ("libvirtd", "virsh", "unshare", "nsenter"):
-        if not shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin"):
-            return f"no {program} here: apt-get install libvirt-daemon-system libvirt-clients util-linux"
+    for program in ("libvirtd", "virsh", "unshare", "nsenter", "setpriv"):
+        if not shutil.which(program, path=PATH):
+            return f"no {program} here: apt-get install libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients"
     if not EMULATOR.exists():
         return f"no {EMULATOR}: ./dev setup --vm gets a QEMU with vfio-user-pci"
     why = machine.missing() or (None if machine.STUB.exists() and ADMIN.exists() else f"{stack.BUILD} is not built")
@@ -195,8 +198,7 @@ class Host:
         for hook in (GUARD, TRANSFORMER[1:], STATE_CHANGE[1:]):
             source = HOOKS / ("qemu.d/50-vgpu" if hook == GUARD else pathlib.Path(hook).name)
             put(hook, source.read_text(encoding="utf-8"), 0o755)
-        put("var/lib/vgpu/.here", "")
-        put("var/cache/libvirt/.here", "")
+        (self.folder / "var/lib/vgpu").mkdir(parents=True)
 
     # ---- the host's life ----
 
@@ -220,9 +222,11 @@ mount --bind {self.folder}/boot_id /proc/sys/kernel/random/boot_id
 ip link set lo up 2>/dev/null || true
 touch /run/booted
 exec python3 -c '{INIT}'"""
-        self.child = subprocess.Popen(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script],
-                                      stdin=subprocess.DEVNULL, stdout=self.log("init"), stderr=subprocess.STDOUT, start_new_session=True,
-                                      env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        # Whatever becomes of the tests' process, the host ends with it.
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
+                   "sh", "-c", script]
+        with self.log("init") as log:
+            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=ENVIRONMENT)
         machine.wait_for(lambda: (self.folder / "run/booted").exists() or self.child.poll() is not None, 10, "namespaces and mounts")
         assert self.child.poll() is None, self.said("init")
         self.pid = int(pathlib.Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text(encoding="ascii"))
@@ -253,13 +257,9 @@ exec python3 -c '{INIT}'"""
     def inside(self, *argv):
         return ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--", *map(str, argv)]
 
-    @property
-    def env(self):
-        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
-
     def run(self, *argv, text=None, timeout=60):
         return subprocess.run(self.inside(*argv), input=text, stdin=None if text is not None else subprocess.DEVNULL, capture_output=True,
-                              text=True, env=self.env, check=False, timeout=timeout * machine.SLOWER)
+                              text=True, env=ENVIRONMENT, check=False, timeout=timeout * machine.SLOWER)
 
     def ok(self, *argv, **kw):
         r = self.run(*argv, **kw)
@@ -274,7 +274,7 @@ exec python3 -c '{INIT}'"""
 
     def spawn(self, name, *argv):
         with self.log(name) as log:
-            return subprocess.Popen(self.inside(*argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env, start_new_session=True)
+            return subprocess.Popen(self.inside(*argv), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
 
     def path(self, path):
         """A file of the host, seen from outside."""

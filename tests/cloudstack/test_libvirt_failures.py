@@ -7,9 +7,7 @@ QEMU killed, libvirtd restarted, a slot of another VM         test_libvirt.py
 """
 import concurrent.futures
 import contextlib
-import json
 import struct
-import subprocess
 
 import libvirtd
 import machine
