@@ -195,9 +195,9 @@ def test_a_vm_that_ends_while_there_is_no_mediator(machine, slots, how):
 def test_a_start_that_never_got_to_libvirt(machine, slots):
     """The agent died, or libvirt does not take the domain for one: then nobody calls libvirt's hook."""
     machine.transform(domain(slots[0]))
-    assert machine.slots()[slots[0]] == (VM1, "starting")
+    assert machine.slots()[slots[0]] == (VM1, "reserved")
     machine.stop("i-2-34-VM")
-    assert machine.slots()[slots[0]] == (VM1, "starting")
+    assert machine.slots()[slots[0]] == (VM1, "reserved")
     machine.stop(NAME)
     assert machine.slots() == dict.fromkeys(slots, (None, "free")) and not list(machine.stubs.glob("*.sock"))
 
