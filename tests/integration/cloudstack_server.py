@@ -14,6 +14,7 @@ import socketserver
 import ssl
 import threading
 import time
+import types
 import urllib.parse
 import uuid
 
@@ -61,11 +62,12 @@ def signature(parameters, secret):
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
 
 
-def check(parameters, now=None):
-    """Who asks, and whether it is still meant."""
+def check(parameters, now=None, secrets=types.MappingProxyType({KEY: SECRET})):
+    """Whether it is really that key's, and still meant."""
     given = dict(parameters)
     said = given.pop("signature", "")
-    if given.get("apikey") != KEY or not hmac.compare_digest(signature(given, SECRET), said):
+    secret = secrets.get(given.get("apikey"))
+    if not secret or not hmac.compare_digest(signature(given, secret), said):
         raise Refused(401, "unable to verify user credentials and/or request signature")
     if given.get("signatureversion") != "3":
         raise Refused(401, "the signature is of another version")
@@ -89,7 +91,8 @@ class Cloud:
         self.hosts, self.cards, self.profiles, self.devices, self.offerings, self.vms = [], [], [], [], [], []
         self.jobs, self.asked = {}, []
         self.faults = collections.defaultdict(list)  # by command: what happens to its next requests
-        self.role = set(COMMANDS)
+        self.commands, self.role = dict(COMMANDS), set(COMMANDS)
+        self.users = {KEY: (SECRET, self.role)}
         self.slots = None  # what this host's agent announces: a function for {uuid: (profile, vm or None)}
         self.polls = 2  # questions that a job goes on for
         self.stop_fails = {}  # by VM: the error of its job
@@ -123,9 +126,9 @@ class Cloud:
     # ---- commands
 
     def answer(self, name, p):
-        if name not in COMMANDS or name not in self.role:
+        if name not in self.commands or name not in self.users[p["apikey"]][1]:
             raise Refused(432, f"The given command '{name}' either does not exist, is not available for user")
-        must, may = COMMANDS[name]
+        must, may = self.commands[name]
         for unknown in set(p) - must - may - EVERY:
             raise Refused(431, f"Unknown parameter {unknown}")
         for missing in [m for m in must if not p.get(m)]:
@@ -199,7 +202,7 @@ class Cloud:
         host, = [h for h in self.hosts if h["id"] == p["id"]] or [None]
         if not host or host["state"] != "Up":
             raise Refused(530, "the host is not Up")
-        announced = self.slots() if self.slots else {}
+        announced = self.announced(host)
         known = {d["busaddress"]: d for d in self.devices if d["hostid"] == host["id"]}
         for slot, (profile, vm) in announced.items():
             device = known.get(slot) or self.add_device(host, slot, profile)
@@ -214,6 +217,9 @@ class Cloud:
             if slot not in announced:
                 device["state"] = "Error"
         return self.listGpuDevices({"hostid": host["id"]})
+
+    def announced(self, _host):
+        return self.slots() if self.slots else {}
 
     def deleteGpuDevice(self, p):
         for ident in p["ids"].split(","):
@@ -273,7 +279,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 raise Refused(401, "another path, or parameters in it")
             if len(pairs) != len(given) or any(k != k.lower() for k in given):
                 raise Refused(431, "a parameter is doubled, or not in lower case")
-            check(given)
+            check(given, secrets={key: secret for key, (secret, _) in cloud.users.items()})
             with cloud.lock:
                 answer = cloud.answer(name, given)
         except Refused as e:
@@ -326,9 +332,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 
 @contextlib.contextmanager
-def serving(tls=None):
+def serving(tls=None, cloud=None):
     """A Cloud with .url; tls: files of a certificate for localhost and its key."""
-    cloud = Cloud()
+    cloud = cloud or Cloud()
     with Server(("127.0.0.1", 0), Handler) as server:
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
