@@ -78,7 +78,7 @@ while True:
         pass
     signal.sigwait([signal.SIGCHLD])
 """
-DOMAIN = """<domain type='qemu'>
+DOMAIN = """<domain type='{kind}'>
 <name>{name}</name>
 <uuid>{uuid}</uuid>
 <description>Debian GNU/Linux 12 (64-bit)</description>
@@ -161,16 +161,20 @@ class Vm:
 
 
 class Host:
-    """One host; a context manager that leaves nothing behind. `settings` are the mediator's."""
+    """One host; a context manager that leaves nothing behind. `settings` are the mediator's; `kind` is the domains' (qemu is
+    translated, kvm not); hooks: they are installed; network: the machine's, not one of its own."""
 
-    def __init__(self, slots=8, settings=()):
+    def __init__(self, slots=8, settings=(), backend="cpu", kind="qemu", hooks=True, network=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="vgpu-host-"))
-        self.settings, self.agent_log, self.child = settings, [], None
+        self.settings, self.backend, self.kind, self.agent_log, self.child = settings, backend, kind, [], None
+        self.namespaces = ["--mount", "--pid", *([] if network else ["--net"])]
         for layer in LAYERS:
             (self.folder / layer).mkdir(parents=True)
             (self.folder / "work" / layer).mkdir(parents=True)
         (self.folder / "out").mkdir()
         self.install()
+        if hooks:
+            self.install_hooks()
         try:
             self.boot()
             self.partition(slots)
@@ -195,10 +199,12 @@ class Host:
         put("usr/bin/systemctl", SYSTEMCTL, 0o755)
         put("usr/bin/vgpu-admin", f'#!/bin/sh\nexec {ADMIN} "$@"\n', 0o755)
         put("usr/bin/qemu-system-x86_64", f'#!/bin/sh\nexec {EMULATOR} "$@"\n', 0o755)
-        for hook in (GUARD, TRANSFORMER[1:], STATE_CHANGE[1:]):
-            source = HOOKS / ("qemu.d/50-vgpu" if hook == GUARD else pathlib.Path(hook).name)
-            put(hook, source.read_text(encoding="utf-8"), 0o755)
         (self.folder / "var/lib/vgpu").mkdir(parents=True)
+
+    def install_hooks(self):
+        """As into an image."""
+        subprocess.run([ADMIN, "cloudstack", "install", f"--root={self.folder}", f"--from={HOOKS}"], check=True, capture_output=True,
+                       timeout=20 * machine.SLOWER)
 
     # ---- the host's life ----
 
@@ -223,8 +229,8 @@ ip link set lo up 2>/dev/null || true
 touch /run/booted
 exec python3 -c '{INIT}'"""
         # Whatever becomes of the tests' process, the host ends with it.
-        command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
-                   "sh", "-c", script]
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", *self.namespaces, "--fork", "--kill-child", "--mount-proc", "sh", "-c",
+                   script]
         with self.log("init") as log:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=ENVIRONMENT)
         machine.wait_for(lambda: (self.folder / "run/booted").exists() or self.child.poll() is not None, 10, "namespaces and mounts")
@@ -255,7 +261,7 @@ exec python3 -c '{INIT}'"""
     # ---- commands ----
 
     def inside(self, *argv):
-        return ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--net", "--", *map(str, argv)]
+        return ["nsenter", f"--target={self.pid}", *self.namespaces, "--", *map(str, argv)]
 
     def run(self, *argv, text=None, timeout=60):
         return subprocess.run(self.inside(*argv), input=text, stdin=None if text is not None else subprocess.DEVNULL, capture_output=True,
@@ -289,7 +295,7 @@ exec python3 -c '{INIT}'"""
     # ---- its daemons ----
 
     def start_mediator(self, *settings):
-        words = ["--backend", "cpu", "--executor", stack.EXECUTOR]
+        words = ["--backend", self.backend, "--executor", stack.EXECUTOR]
         for s in (f"profile {PROFILE}.memory=64M", "store.path=/var/lib/vgpu/store.db", "executor.warm=0", "log.level=info", *self.settings,
                   *settings):
             words += ["--set", s]
@@ -368,7 +374,10 @@ exec python3 -c '{INIT}'"""
     def xml(self, vm, *slots):
         fields = {"machine": "pc", "boot": "", "memory": 65536, "more": "", "devices": "", **vm.domain}
         fields["devices"] = "\n".join([*map(HOSTDEV.format, slots), fields["devices"]])
-        return DOMAIN.format(name=vm.name, uuid=vm.uuid, console=self.folder / "out" / f"{vm.name}.console", **fields)
+        return DOMAIN.format(kind=self.kind, name=vm.name, uuid=vm.uuid, console=self.console(vm), **fields)
+
+    def console(self, vm):
+        return self.folder / "out" / f"{vm.name}.console"
 
     def transform(self, xml):
         """What the agent starts: when the hook fails, the XML as it was."""

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """A cloud on one machine, from a service offering to a VM whose program runs on its vGPU, and back: a host of its own (libvirtd.py)
-with a mediator, libvirtd and our hooks as `vgpu-admin cloudstack install` puts them there, the agent's part (below), and an API server
+with a mediator and libvirtd, our hooks as `vgpu-admin cloudstack install` puts them there, the agent's part (below), and an API server
 (region.py). Nothing of the machine's is changed. As root:
 
     tests/cloudstack/rehearsal.py [--backend cpu|cuda|null] [--vms N] [--accel tcg|kvm]
@@ -113,6 +113,8 @@ class Rehearsal:
         self.config.touch(mode=0o600)
         self.config.write_text(CONFIGURATION.format(url=self.cloud.url, key=cloudstack_server.KEY, secret=cloudstack_server.SECRET,
                                                     profile=libvirtd.PROFILE))
+        self.say(self.vgpu_admin("cloudstack", "install", f"--from={libvirtd.HOOKS}").rstrip())
+        self.host.restart_libvirtd()
         self.vgpu_admin("slot", "partition", f"{libvirtd.PROFILE}={self.options.vms}")
         self.must(len(self.owners()) == self.options.vms, "the partition has other vGPUs")
         self.cloud.connect("kvm1", self.agent)
@@ -218,7 +220,8 @@ def rehearse(options, say):
         options.image = pathlib.Path(folder) / "guest.cpio"
         machine.make_image(options.image, f"{PROGRAM}:/rehearsal-guest")
         with cloudstack_server.serving(cloud=region.Region()) as cloud, \
-                libvirtd.Host(slots=0, settings=("store.flush=100 ms",), backend=options.backend, kind=KINDS[options.accel], network=True) as host:
+                libvirtd.Host(slots=0, settings=("store.flush=100 ms",), backend=options.backend, kind=KINDS[options.accel], hooks=False,
+                              network=True) as host:
             Rehearsal(host, cloud, folder, options, say).run()
 
 
