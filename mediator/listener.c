@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/acl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -68,6 +69,26 @@ static int start(struct listener *l)
 	return r < 0 ? r : sd_event_source_set_ratelimit(l->source, ACCEPT_INTERVAL_US, ACCEPT_ROUNDS);
 }
 
+// Only root may give a file away; anybody may let somebody into a file of theirs.
+static int let_in(const char *path, uid_t user)
+{
+	char rules[64];
+	acl_t acl;
+	int r = 0;
+
+	if (user == geteuid() || chown(path, user, (gid_t)-1) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	snprintf(rules, sizeof(rules), "u::rw-,u:%u:rw-,g::---,m::rw-,o::---", user);
+	acl = acl_from_text(rules);
+	if (!acl || acl_set_file(path, ACL_TYPE_ACCESS, acl) < 0)
+		r = -errno;
+	if (acl)
+		acl_free(acl);
+	return r;
+}
+
 int listener_open(struct listener *l, struct mediator *m, struct tenant *t, const char *path, unsigned mode,
 		  uid_t owner)
 {
@@ -81,9 +102,8 @@ int listener_open(struct listener *l, struct mediator *m, struct tenant *t, cons
 		return r;
 	l->fd = r;
 	snprintf(l->path, sizeof(l->path), "%s", path);
-	if (owner != (uid_t)-1 && owner != geteuid() && chown(path, owner, (gid_t)-1) < 0)
-		r = -errno;
-	else
+	r = owner == (uid_t)-1 ? 0 : let_in(path, owner);
+	if (r == 0)
 		r = start(l);
 	if (r < 0)
 		listener_done(l);

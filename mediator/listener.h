@@ -19,7 +19,7 @@ struct listener {
 	bool kept;	// the main one: with the keeper
 };
 
-// Makes the socket file. owner: uid that is given the file, (uid_t)-1 to leave it.
+// Makes the socket file. owner: uid that may connect beside us, or in our place; (uid_t)-1: as the mode says.
 int listener_open(struct listener *l, struct mediator *m, struct tenant *t, const char *path, unsigned mode,
 		  uid_t owner);
 // Takes over a listening socket that systemd (or vgpu-run) made; its file is not ours.

@@ -317,6 +317,11 @@ int control_init(struct control *c, struct mediator *m)
 	r = listen_on(c, path);
 	if (r == -EADDRINUSE)
 		log_error("control socket %s: another mediator answers on it", path);
+	else if (r == -EPERM)
+		log_error(
+		    "control socket %s: only root and members of control.group ('%s') can give it to that "
+		    "group; a unit's SupplementaryGroups= names it",
+		    path, s->control_group);
 	else if (r < 0)
 		log_error("control socket %s: %s", path, strerror(-r));
 	if (r < 0)

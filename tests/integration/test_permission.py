@@ -2,13 +2,16 @@
 """Operator messages come from root or the mediator's user, over the main socket."""
 import os
 import pathlib
+import struct
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import vgpu
 
 NOBODY = 65534
+USER, OTHER = 2, 0x20  # tags of access lists
 
 
 def as_nobody(code, *args):
@@ -56,6 +59,24 @@ def test_tenant_socket_belongs_to_the_one_who_asked(mediator):
     with mediator.connect() as c:
         st = os.stat(c.tenant().path)
         assert st.st_uid == os.getuid() and st.st_mode & 0o777 == 0o600
+
+
+@needs_root
+def test_a_service_of_another_user_lets_root_in_and_nobody_else():
+    """It cannot give the file away."""
+    with tempfile.TemporaryDirectory(prefix="vgpu-test-") as directory:
+        os.chmod(directory, 0o755)
+        os.chown(directory, NOBODY, NOBODY)
+        m = vgpu.Mediator(directory, preexec=lambda: (os.setgroups([]), os.setgid(NOBODY), os.setuid(NOBODY)))
+        try:
+            with m.connect() as c:
+                path = c.tenant().path
+                assert os.stat(path).st_uid == NOBODY
+                rules = os.getxattr(path, "system.posix_acl_access")
+                assert [e for e in struct.iter_unpack("<HHI", rules[4:]) if e[0] in (USER, OTHER)] == \
+                    [(USER, 6, 0), (OTHER, 0, 0xffffffff)]
+        finally:
+            assert m.stop() == 0, m.log()
 
 
 @pytest.mark.parametrize("message", [vgpu.tenant_create(), vgpu.status()])
