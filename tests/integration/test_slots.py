@@ -3,6 +3,7 @@
 mediator's end, its death, another one, and the host's next boot."""
 import contextlib
 import pathlib
+import socket
 import sqlite3
 import time
 import uuid
@@ -386,6 +387,36 @@ def test_after_the_hosts_next_boot(place):  # noqa: F811
         ctl.do("vm.set", vm=VM2, name="zwei")  # answered when all before is on the disk
         assert query(place, "SELECT count(*) FROM slot WHERE boot IS NOT NULL") == [(0,)]
         assert query(place, "SELECT uuid FROM vm") == [(VM2,)]
+
+
+def fill_queue(path):
+    """How many datagrams wait there then."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as s:
+        for n in range(10000):
+            try:
+                s.sendto(b"x", str(path))
+            except BlockingIOError:
+                return n
+    raise AssertionError("the queue has no end")
+
+
+def test_systemd_is_told_when_the_last_boots_reservations_are_gone(place, tmp_path):  # noqa: F811
+    """Who starts machines waits for READY=1 (Before= in the unit). Its queue is full, so the mediator stands where it says it."""
+    with running(place, *SMALL) as m, control.connect(m) as ctl:
+        one = partition(ctl, 1)[0]
+        reserve(ctl, one)
+    with contextlib.closing(sqlite3.connect(place)) as db:
+        db.execute("UPDATE slot SET boot = 'another' WHERE boot IS NOT NULL")
+        db.commit()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        full = fill_queue(tmp_path / "notify")
+        with running(place, *SMALL, env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as m:
+            assert m.log().index("started anew") < m.log().index("ready:")
+            systemd.settimeout(10)
+            assert [systemd.recv(4096) for _ in range(full + 1)] == [b"x"] * full + [b"READY=1"]
+            with control.connect(m) as ctl:
+                assert state(ctl, one) == ("free", None)
 
 
 def test_a_store_of_before_there_were_states(place):  # noqa: F811
