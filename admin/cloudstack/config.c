@@ -154,15 +154,26 @@ static char *check(const struct config *c)
 	return NULL;
 }
 
+// Whether systemd put the file there for this process alone (LoadCredential). It may do so by an ACL, which
+// stat() shows as the group's right to read.
+static bool is_credential(const char *path)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+	size_t n = folder ? strlen(folder) : 0;
+
+	return n && strncmp(path, folder, n) == 0 && path[n] == '/' && !strchr(path + n + 1, '/');
+}
+
 static char *check_file(int fd, const char *path)
 {
+	mode_t closed = is_credential(path) ? 037 : 077;
 	struct stat st;
 
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return text_print("%s: not a file", path);
 	if (st.st_uid != 0 && st.st_uid != geteuid())
 		return text_print("%s belongs to another user: chown root %s", path, path);
-	if (st.st_mode & 077)
+	if (st.st_mode & closed)
 		return text_print("%s: others can read or write these keys: chmod 600 %s, and have the keys "
 				  "replaced if they might have",
 				  path, path);

@@ -172,6 +172,18 @@ def test_keys_that_others_can_read(site, mode):
     assert not site.cloud.asked
 
 
+def test_systemds_copy_of_the_configuration(site, monkeypatch):
+    """A credential that a user may read by an ACL looks open to a group."""
+    site.path.chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(site.path.parent))
+    site.ok("status")
+    site.path.chmod(0o444)
+    assert "chmod 600" in site.refused("status", code=admin.USAGE)
+    site.path.chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(site.path.parent.parent))
+    assert "chmod 600" in site.refused("status", code=admin.USAGE)
+
+
 def test_keys_of_another_user(site):
     if os.geteuid() != 0:
         pytest.skip("needs root to give a file away")
