@@ -7,12 +7,13 @@ import shlex
 import shutil
 import subprocess
 
+import admin
 import guest
 import pytest
 import vgpu
 
 UNITS = sorted((pathlib.Path(__file__).resolve().parents[2] / "packaging" / "systemd").glob("*.service"))
-BUILT = {"vgpu-mediator": vgpu.MEDIATOR, "vgpu-stub": guest.STUB}
+BUILT = {"vgpu-admin": admin.ADMIN, "vgpu-mediator": vgpu.MEDIATOR, "vgpu-stub": guest.STUB}
 
 
 def exec_start(text):
