@@ -23,6 +23,29 @@ def field(deb, name):
     return subprocess.run(["dpkg-deb", "-f", str(deb), name], check=True, capture_output=True, text=True).stdout.strip()
 
 
+def ours(*names):
+    found = [d for d in debs() if not names or field(d, "Package") in names]
+    return [d for d in found if not field(d, "Package").endswith("-dbgsym")]
+
+
+def names_of(files):
+    return [field(f, "Package") for f in files]
+
+
+def next_version(deb, folder, change=lambda tree: None):
+    """The same package with a version that comes after, and with what was changed in its tree."""
+    tree = folder / f"{deb.name}.d"
+    subprocess.run(["dpkg-deb", "--raw-extract", str(deb), str(tree)], check=True)
+    version, control = field(deb, "Version"), tree / "DEBIAN" / "control"
+    text = control.read_text(encoding="utf-8")
+    text = text.replace(f"Version: {version}\n", f"Version: {version}+1\n").replace(f"(= {version})", f"(= {version}+1)")
+    control.write_text(text, encoding="utf-8")
+    change(tree)
+    file = folder / deb.name
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(file)], check=True, capture_output=True)
+    return file
+
+
 def missing():
     """Why no system can be made here; None if it can."""
     if not debs():
@@ -54,7 +77,8 @@ class Chroot:
         if ready.is_dir():
             subprocess.run(["cp", "-a", f"{ready}/.", str(self.root)], check=True)
         else:
-            address = next((a for a, r, c in mirrors() if r == release), mirrors()[0][0])
+            known = {r: a for a, r, c in mirrors()}
+            address = known.get(release) or next((a for r, a in known.items() if "-" not in r), mirrors()[0][0])
             made = subprocess.run(["debootstrap", "--variant=minbase", release, str(self.root), address],
                                   capture_output=True, text=True, check=False)
             if made.returncode:

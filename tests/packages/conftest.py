@@ -32,3 +32,13 @@ def clean(request):
         yield system
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def system(clean):
+    """What the packages need is there, and they themselves not yet."""
+    needs = [chroot.field(d, f) for d in chroot.ours() for f in ("Depends", "Recommends") if "dkms" not in d.name]
+    needs = [n.strip() for text in needs for n in text.split(",") if n.strip() and "vgpu" not in n]
+    clean.done("apt-get", "satisfy", "-q", "-y", "--no-install-recommends", *needs)
+    clean.before = clean.files()
+    return clean

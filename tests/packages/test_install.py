@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packages' life in a clean system, in the order of the tests: installed, used, upgraded under load, removed, purged."""
+"""The packages' life in a clean system, in the order of the tests: installed, used, upgraded under load, removed, purged. No systemd
+runs there; test_boot.py has one."""
+import json
 import pathlib
 import re
 import signal
@@ -9,42 +11,11 @@ import time
 
 import chroot
 import pytest
+from chroot import names_of, next_version, ours
 
 LIBRARIES = "/usr/lib/x86_64-linux-gnu/vgpu"
 SOCKET = "/run/vgpu/mediator.sock"
 WORKLOAD = "/usr/libexec/vgpu/vgpu-demo-workload"
-
-
-def ours(*names):
-    found = [d for d in chroot.debs() if not names or chroot.field(d, "Package") in names]
-    return [d for d in found if not chroot.field(d, "Package").endswith("-dbgsym")]
-
-
-def names_of(debs):
-    return [chroot.field(d, "Package") for d in debs]
-
-
-def next_version(deb, folder):
-    """The same package with a version that comes after."""
-    tree = folder / f"{deb.name}.d"
-    subprocess.run(["dpkg-deb", "--raw-extract", str(deb), str(tree)], check=True)
-    version, control = chroot.field(deb, "Version"), tree / "DEBIAN" / "control"
-    text = control.read_text(encoding="utf-8")
-    text = text.replace(f"Version: {version}\n", f"Version: {version}+1\n").replace(f"(= {version})", f"(= {version}+1)")
-    control.write_text(text, encoding="utf-8")
-    file = folder / deb.name
-    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", str(tree), str(file)], check=True, capture_output=True)
-    return file
-
-
-@pytest.fixture(scope="session")
-def system(clean):
-    """What the packages need is there, and they themselves not yet."""
-    needs = [chroot.field(d, f) for d in ours() for f in ("Depends", "Recommends") if "dkms" not in d.name]
-    needs = [n.strip() for text in needs for n in text.split(",") if n.strip() and "vgpu" not in n]
-    clean.done("apt-get", "satisfy", "-q", "-y", "--no-install-recommends", *needs)
-    clean.before = clean.files()
-    return clean
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +27,14 @@ def host(system):
 
 @pytest.fixture(scope="session")
 def both(host):
-    """A guest's packages as well; without the module, which has a test of its own."""
-    host.done("apt-get", "install", "-q", "-y", "--no-install-recommends", *host.put(ours("vgpu-guest", "vgpu-doc")))
+    """Everything else as well; without the module, which has a test of its own. CloudStack's agent has been there before."""
+    for path in ("etc/cloudstack/agent/hooks", "etc/libvirt/hooks/qemu.d"):
+        (host.root / path).mkdir(parents=True)
+    (host.root / "etc/cloudstack/agent/agent.properties").write_text("guid=1\n", encoding="utf-8")
+    host.foreign = {f for f in host.files() if f.startswith(("/etc/cloudstack", "/etc/libvirt"))}
+    host.before |= host.foreign
+    host.told = host.done("apt-get", "install", "-q", "-y", "--no-install-recommends",
+                          *host.put(ours("vgpu-guest", "vgpu-doc", "vgpu-cloudstack")))
     return host
 
 
@@ -125,6 +102,47 @@ def test_files_of_the_rest(both):
         assert (both.root / path).exists(), path
 
 
+def test_nothing_of_cloudstacks_is_changed(both):
+    assert "vgpu-admin cloudstack install --dry-run" in both.told
+    assert {f for f in both.files() if f.startswith(("/etc/cloudstack", "/etc/libvirt"))} == both.foreign
+
+
+def test_cloudstacks_hooks_have_what_they_need(both):
+    """With the packages' dependencies alone. A domain without a vGPU of ours is left alone."""
+    domain, hooks = "<domain type='kvm'><name>i-2-33-VM</name></domain>", "/usr/share/vgpu/cloudstack"
+    assert both.done(f"{hooks}/libvirt-vm-xml-transformer.sh", "transform", domain) == domain
+    assert both.done(f"{hooks}/libvirt-vm-state-change.sh", "onStart", "i-2-33-VM") == ""
+    both.done("sh", "-c", f'printf %s "$0" | {hooks}/qemu.d/50-vgpu i-2-33-VM prepare begin -', domain)
+    ours_too = domain.replace("</domain>", "<devices><hostdev type='mdev'><source><address uuid='11111111-2222-4333-8444-555555555555'/>"
+                              "</source></hostdev></devices></domain>")
+    refused = both.run(f"{hooks}/libvirt-vm-xml-transformer.sh", "transform", ours_too)
+    assert refused.returncode == 1 and "vgpu-mediator" in refused.stdout  # it does not run
+    daemon = Daemon(both)
+    try:
+        gpu, = json.loads(both.done("vgpu-admin", "cloudstack", "discover"))["gpus"]
+        assert gpu["vgpu_instances"] == []
+    finally:
+        assert daemon.close() == 0
+
+
+def test_libvirts_machines_may_use_the_sockets(both):
+    """libvirt's own rules for its machines have ours: by themselves on Debian 13, by the line of docs/packages.md on 12."""
+    start, line = both.files(), "include <abstractions/vgpu-monitor>"
+    both.done("apt-get", "install", "-q", "-y", "--no-install-recommends", "apparmor")
+    brings, folder = {"bookworm": "libvirt-daemon-system"}.get(both.release, "libvirt-daemon-driver-qemu"), "/srv/packages/libvirt"
+    both.done("sh", "-ec", f"mkdir -p {folder}/etc/apparmor.d/local/abstractions; cd {folder}; "
+              f"apt-get -o APT::Sandbox::User=root download -q {brings}; dpkg-deb -x {brings}_*.deb .; "
+              "sed -i s/LIBVIRT_TEMPLATE/machine/ etc/apparmor.d/libvirt/TEMPLATE.qemu")
+    if both.release == "bookworm":
+        assert f"echo '{line}' >>" in (chroot.SOURCE / "docs/packages.md").read_text(encoding="utf-8")
+        (both.root / f".{folder}/etc/apparmor.d/local/abstractions/libvirt-qemu").write_text(line + "\n", encoding="utf-8")
+    parse = ["apparmor_parser", "-K", "-I", f"{folder}/etc/apparmor.d", f"{folder}/etc/apparmor.d/libvirt/TEMPLATE.qemu"]
+    assert "/vgpu-stub/*.sock rw," in both.done(*parse, "-p")
+    both.done(*parse, "-Q")
+    both.done("apt-get", "purge", "-q", "-y", "apparmor")
+    both.before |= both.files() - start
+
+
 def test_module_is_built(both):
     """DKMS makes the module for a kernel of the distribution, out of what the package has."""
     start = both.files()
@@ -170,6 +188,71 @@ def test_upgrade_under_load(both, tmp_path):
                 client.kill()
                 client.wait()
         assert daemon.close() == 0, daemon.said()
+
+
+@pytest.fixture
+def asked(both):
+    """What vgpu-admin was asked for; a line in `fails` has it fail."""
+    stand_in, log = both.root / "usr/local/bin/vgpu-admin", both.root / "srv/packages/asked"
+    stand_in.write_text('#!/bin/sh\necho "$*" >>/srv/packages/asked\n[ ! -e /srv/packages/fails ]\n', encoding="utf-8")
+    stand_in.chmod(0o755)
+
+    def take():
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return lines
+    yield take
+    stand_in.unlink()
+    (both.root / "srv/packages/fails").unlink(missing_ok=True)
+
+
+def test_hooks_follow_the_package(both, asked):
+    """They are vgpu-admin's to copy and to remove; whatever it answers, dpkg goes on."""
+    guard, stub = both.root / "etc/libvirt/hooks/qemu.d/50-vgpu", both.root / "run/vgpu-stub/1.sock"
+    deb = both.put(ours("vgpu-cloudstack"))[0]
+    both.done("dpkg", "-i", deb)
+    assert asked() == []
+    guard.touch()
+    both.done("dpkg", "-i", deb)
+    assert asked() == ["cloudstack install"]
+    (both.root / "srv/packages/fails").touch()
+    assert "hooks stay as they were" in both.done("dpkg", "-i", deb)
+    assert asked() == ["cloudstack install"]
+    stub.touch()
+    assert "vGPUs are in use" in both.done("dpkg", "-r", "vgpu-cloudstack")
+    assert asked() == []
+    stub.unlink()
+    both.done("dpkg", "-i", deb)
+    asked()
+    assert "hooks were not removed" in both.done("dpkg", "-r", "vgpu-cloudstack")
+    assert asked() == ["cloudstack uninstall"]
+    guard.unlink()
+    keys = both.root / "etc/vgpu/cloudstack.conf"
+    keys.touch()
+    both.done("dpkg", "-i", deb)
+    both.done("dpkg", "-r", "vgpu-cloudstack")
+    assert keys.exists() and asked() == []
+    both.done("dpkg", "-P", "vgpu-cloudstack")
+    assert not keys.exists()
+    both.done("dpkg", "-i", deb)
+
+
+def test_hooks_that_were_installed(both, tmp_path):
+    """From their installation to their end with the package."""
+    if both.run("vgpu-admin", "cloudstack", "install", "--help").returncode:
+        pytest.skip("this vgpu-admin has no 'cloudstack install'")
+    guard = both.root / "etc/libvirt/hooks/qemu.d/50-vgpu"
+    told = both.done("vgpu-admin", "cloudstack", "install")
+    assert guard.exists(), told
+    both.done("dpkg", "-i", *both.put([next_version(d, tmp_path, changed_hook) for d in ours("vgpu-cloudstack")]))
+    assert "# of the next version" in guard.read_text(encoding="utf-8")
+    both.done("apt-get", "remove", "-q", "-y", "vgpu-cloudstack")
+    assert not guard.exists()
+
+
+def changed_hook(tree):
+    with open(tree / "usr/share/vgpu/cloudstack/qemu.d/50-vgpu", "a", encoding="utf-8") as f:
+        f.write("# of the next version\n")
 
 
 def test_remove_leaves_data_and_purge_nothing(both):

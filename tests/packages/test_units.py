@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The units, the AppArmor rules and the packages' lists, as far as they can be checked without installing them."""
-import configparser
 import ctypes
 import errno
 import os
@@ -16,7 +15,9 @@ SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("VGPU_BUILD", SOURCE / "build"))
 UNITS = SOURCE / "packaging" / "systemd"
 # What `systemd-analyze security` may say at most (docs/packages.md).
-MOST_EXPOSED = {"vgpu-mediator.service": 1.6, "vgpu-stub@.service": 1.0}
+MOST_EXPOSED = {"vgpu-mediator.service": 1.6, "vgpu-stub@.service": 1.0, "vgpu-cloudstack-reconcile.service": 1.4}
+# Who starts virtual machines by itself.
+STARTERS = ("libvirtd.service", "virtqemud.service", "libvirt-guests.service", "cloudstack-agent.service")
 
 
 def calls_of(group):
@@ -30,11 +31,8 @@ def calls_of(group):
     return calls
 
 
-def setting(unit, name):
-    parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str
-    parser.read(UNITS / unit)
-    return parser["Service"][name]
+def settings(unit, name):
+    return re.findall(rf"^{name}=(.*)$", (UNITS / unit).read_text(encoding="utf-8"), re.M)
 
 
 def needs_systemd_analyze():
@@ -44,8 +42,11 @@ def needs_systemd_analyze():
 
 def allowed_by(unit):
     allowed = set()
-    for word in setting(unit, "SystemCallFilter").split():
-        allowed |= calls_of(word) if word.startswith("@") else {word}
+    for words in settings(unit, "SystemCallFilter"):
+        listed = set()
+        for word in words.removeprefix("~").split():
+            listed |= calls_of(word) if word.startswith("@") else {word}
+        allowed = allowed - listed if words.startswith("~") else allowed | listed
     return allowed
 
 
@@ -114,13 +115,18 @@ def test_exposure(unit):
     assert float(level.group(1)) <= MOST_EXPOSED[unit]
 
 
+def put_units(folder):
+    """The programs need not be there."""
+    for unit in UNITS.iterdir():
+        text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(encoding="utf-8"), flags=re.M)
+        (folder / unit.name).write_text(text, encoding="utf-8")
+
+
 @pytest.mark.parametrize("unit", sorted(p.name for p in UNITS.iterdir()))
 def test_unit_is_understood(unit, tmp_path):
-    """systemd knows every word of it. The programs need not be there."""
+    """systemd knows every word of it."""
     needs_systemd_analyze()
-    for other in UNITS.iterdir():
-        text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", other.read_text(encoding="utf-8"), flags=re.M)
-        (tmp_path / other.name).write_text(text, encoding="utf-8")
+    put_units(tmp_path)
     file = tmp_path / unit.replace("@.", "@11111111-2222-4333-8444-555555555555.")
     if file.name != unit:
         file.symlink_to(unit)
@@ -129,7 +135,30 @@ def test_unit_is_understood(unit, tmp_path):
     assert r.returncode == 0 and not ours, r.stderr
 
 
-@pytest.mark.parametrize("name", ["vgpu-stub", "abstractions/vgpu-monitor"])
+@pytest.mark.parametrize("first", ["vgpu-mediator.service", "vgpu-stub@1.service"])
+@pytest.mark.parametrize("starter", STARTERS)
+def test_started_before_who_starts_machines(first, starter, tmp_path):
+    """As systemd understands it: the contrary makes a cycle."""
+    needs_systemd_analyze()
+    put_units(tmp_path)
+    (tmp_path / "vgpu-stub@1.service").symlink_to("vgpu-stub@.service")
+    (tmp_path / "all.target").write_text(f"[Unit]\nWants={first} {starter}\nAfter={first} {starter}\n", encoding="utf-8")
+    for order, cycle in ((f"After={first}", False), (f"Before={first}", True)):
+        (tmp_path / starter).write_text(f"[Unit]\n{order}\n[Service]\nExecStart=/bin/true\n", encoding="utf-8")
+        r = subprocess.run(["systemd-analyze", "verify", "--man=no", str(tmp_path / "all.target")], capture_output=True, text=True,
+                           check=False)
+        assert ("ordering cycle" in r.stderr) == cycle, r.stderr
+
+
+def test_nothing_but_the_journal():
+    """No unit writes to a file, and no package brings a folder of logs."""
+    for unit in UNITS.glob("*.service"):
+        assert not [line for name in ("StandardOutput", "StandardError", "LogsDirectory") for line in settings(unit.name, name)]
+    lists = [f.read_text(encoding="utf-8") for f in (SOURCE / "debian").iterdir() if f.suffix in (".install", ".tmpfiles")]
+    assert lists and not [text for text in lists if "var/log" in text or "logrotate" in text]
+
+
+@pytest.mark.parametrize("name", ["vgpu-stub", "abstractions/vgpu-monitor", "abstractions/libvirt-qemu.d/vgpu"])
 def test_apparmor(name, tmp_path):
     if not shutil.which("apparmor_parser"):
         pytest.skip("apparmor_parser is not installed (package apparmor)")
@@ -139,5 +168,10 @@ def test_apparmor(name, tmp_path):
         whole.write_text(f"abi <abi/3.0>,\ninclude <tunables/global>\nprofile m {{\n  include \"{profile}\"\n}}\n",
                          encoding="utf-8")
         profile = whole
-    r = subprocess.run(["apparmor_parser", "-Q", "-K", str(profile)], capture_output=True, text=True, check=False)
+    # Ours are included from their folder here, all else from where it is installed.
+    include = ["-I", str(SOURCE / "packaging" / "apparmor"), "-I", "/etc/apparmor.d"]
+    r = subprocess.run(["apparmor_parser", "-Q", "-K", *include, str(profile)], capture_output=True, text=True, check=False)
     assert r.returncode == 0, r.stderr
+    if "abstractions" in name:
+        r = subprocess.run(["apparmor_parser", "-p", *include, str(profile)], capture_output=True, text=True, check=True)
+        assert "/vgpu-stub/*.sock rw," in r.stdout
