@@ -61,12 +61,14 @@ stop)
 	rm {self.stubs}/$vm.pid
 	;;
 esac""")
-        # Discovery that was installed knows where the database and the other script are; here they are elsewhere.
+        # The discovery that is installed takes the database where it usually is; here it is elsewhere.
         (self.directory / "discovery").mkdir()
         program(self.directory / "discovery/vgpu-admin", f"""[ "$1 $2" = "cloudstack discover" ] || exit 9
-exec {admin.ADMIN} cloudstack discover --store {self.store} $VGPU_TEST_MERGE""")
+exec {admin.ADMIN} "$@" --store {self.store}""")
         self.discovery = DISCOVERY if DISCOVERY.exists() else \
-            program(self.directory / "gpudiscovery.sh", f"exec vgpu-admin cloudstack discover 2>>{self.log}")
+            program(self.directory / "gpudiscovery.sh", f"""set --
+[ ! -x "$VGPU_CLOUDSTACK_STOCK_DISCOVERY" ] || set -- --merge "$VGPU_CLOUDSTACK_STOCK_DISCOVERY"
+exec vgpu-admin cloudstack discover "$@" 2>>{self.log}""")
         self.env = {"VGPU_ADMIN_SOCKET": str(self.api), "VGPU_CLOUDSTACK_SETTINGS": "/nowhere", "LC_ALL": "C.UTF-8"}
         self.mediator = None
         self.start_mediator()
@@ -97,7 +99,8 @@ exec {admin.ADMIN} cloudstack discover --store {self.store} $VGPU_TEST_MERGE""")
 
     def discover(self, merge=None, agent=None, **kw):
         """What the agent answers; merge: another script whose list is added."""
-        env = {**self.env, "PATH": f"{self.directory}/discovery:/usr/bin:/bin", "VGPU_TEST_MERGE": f"--merge {merge}" if merge else ""}
+        env = {**self.env, "PATH": f"{self.directory}/discovery:/usr/bin:/bin",
+               "VGPU_CLOUDSTACK_STOCK_DISCOVERY": str(merge or "/nowhere")}
         return (agent or self.agent).discover(self.discovery, env=env, **kw)
 
     def hooked(self):
