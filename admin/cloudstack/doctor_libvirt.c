@@ -11,7 +11,9 @@
 #include "common/cleanup.h"
 
 #define GROUP	    "vgpu"
+#define PROFILES    "/etc/apparmor.d/"
 #define ABSTRACTION "abstractions/vgpu-monitor"
+#define LIBVIRTS    "abstractions/libvirt-qemu"
 
 // The libvirt that has the machines: one program, or that of QEMU's machines alone.
 static const char *const daemons[] = { "libvirtd", "virtqemud" };
@@ -141,6 +143,15 @@ static bool says(const struct doctor *d, const char *path, const char *word)
 	return text && strstr(text, word);
 }
 
+// By an operator's line, or (from Debian 13 on) by vgpu-host's file in a folder that libvirt's rules include.
+static bool lets_in(const struct doctor *d)
+{
+	const char *local = PROFILES "local/abstractions/libvirt-qemu", *rules = PROFILES LIBVIRTS;
+
+	return (says(d, local, "include <" ABSTRACTION ">") && host_has(d->root, PROFILES ABSTRACTION)) ||
+	       (says(d, rules, "<" LIBVIRTS ".d>") && host_has(d->root, PROFILES LIBVIRTS ".d/vgpu"));
+}
+
 static enum doctor_result look_confinement(struct doctor *d, struct doctor_finding *f)
 {
 	cleanup_free char *driver = settings_assignment(d->qemu_conf, "security_driver");
@@ -155,8 +166,7 @@ static enum doctor_result look_confinement(struct doctor *d, struct doctor_findi
 	}
 	if (!says(d, "/sys/module/apparmor/parameters/enabled", "Y"))
 		return doctor_say(f, DOCTOR_OK, "neither AppArmor nor SELinux is on");
-	if (says(d, "/etc/apparmor.d/local/abstractions/libvirt-qemu", "include <" ABSTRACTION ">") &&
-	    host_has(d->root, "/etc/apparmor.d/" ABSTRACTION))
+	if (lets_in(d))
 		return doctor_say(f, DOCTOR_OK, "AppArmor lets libvirt's machines open stubs' sockets");
 	doctor_next(f, "echo 'include <" ABSTRACTION ">' >>/etc/apparmor.d/local/abstractions/libvirt-qemu");
 	return doctor_say(f, DOCTOR_FAILED,

@@ -333,6 +333,10 @@ def test_qemus_user(host):
 def test_confinement(host):
     host.write(LOCAL, "# nothing\n")
     assert host.wrong("confinement", "failed", "AppArmor is on", "include <abstractions/vgpu-monitor>") == {}
+    host.write("etc/apparmor.d/abstractions/libvirt-qemu.d/vgpu", "# as vgpu-host has it\n")
+    assert host.wrong("confinement", "failed", "AppArmor is on", "include <abstractions/vgpu-monitor>") == {}  # Debian 12
+    host.write("etc/apparmor.d/abstractions/libvirt-qemu", "include if exists <abstractions/libvirt-qemu.d>\n")
+    assert host.checks()["confinement"]["result"] == "ok"
     host.write("sys/fs/selinux/enforce", "1")
     assert host.wrong("confinement", "warning", "SELinux", "ausearch") == {}
     host.write("etc/libvirt/qemu.conf", 'security_driver = "none"\n')
