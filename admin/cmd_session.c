@@ -5,6 +5,7 @@
 static const struct view_column columns[] = {
 	{ "SESSION", "session", FORMAT_COUNT },
 	{ "KIND", "kind", FORMAT_TEXT, .drop = 2 },
+	{ "LIBRARY", "library", FORMAT_TEXT, .drop = 3 },
 	{ "TENANT", "name", FORMAT_TEXT, .cut = true },
 	{ "PID", "pid", FORMAT_COUNT },
 	{ "UID", "uid", FORMAT_COUNT },

@@ -28,7 +28,7 @@ static void reclaim(struct vgpu_client *c)
 
 		if (!p->put)
 			return;
-		if (p->slot != UINT32_MAX && vgpu_fence_read(c, p->slot) < p->value)
+		if (p->slot != UINT32_MAX && vgpu_slot_read(c, p->slot) < p->value)
 			return;
 		c->arena_head = p->end;
 		c->piece_first++;
@@ -58,7 +58,7 @@ static int wait_for_oldest(struct vgpu_client *c)
 		return vgpu_client_lost(c);
 	}
 	pthread_mutex_unlock(&c->arena_lock);
-	r = vgpu_fence_wait(c, oldest.slot, oldest.value, UINT64_MAX);
+	r = vgpu_slot_wait(c, oldest.slot, oldest.value, UINT64_MAX);
 	pthread_mutex_lock(&c->arena_lock);
 	return r;
 }

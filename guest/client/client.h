@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// libvgpu: the only guest code that speaks to the host. One client is one channel: a command ring, replies,
-// fences, an arena for bulk bytes and a window of host memory that the GPU sees at the same addresses.
-// libcuda.so.1 is built on it. Everything here may be called from any thread unless it says otherwise;
-// nothing but libc is needed, since this code lives in strangers' processes.
+// The client: the only guest code that speaks to the host. One client is one channel: a command ring,
+// replies, fences, an arena for bulk bytes and a window of host memory that the GPU sees at the same
+// addresses. libcuda.so.1 and libvgpu.so.1 are built on it. Everything here may be called from any thread
+// unless it says otherwise; nothing but libc is needed, since this code lives in strangers' processes.
 //
 // Results: CUresult values (0 success) where a call stands for the GPU, negative errno where it is about the
 // machinery. When the channel is lost (executor or mediator died, bad record) every call answers
@@ -20,6 +20,10 @@ struct vgpu_client;
 // that is (in a virtual machine), else at the default socket; maps it and reserves the device window. -errno
 // on failure; vgpu_client_open_error() then says why in words. The caller owns *ret.
 int vgpu_client_open(const char *path, struct vgpu_client **ret);
+// The same for libvgpu, beside libcuda or further clients in one process: leaves the address windows alone
+// and maps the host window elsewhere. Its memory then has another address for the executor and for kernels
+// (vgpu_client_gpu_address), and program addresses say nothing of device memory.
+int vgpu_client_open_apart(const char *path, struct vgpu_client **ret);
 const char *vgpu_client_open_error(void); // text of this thread's last failed open, never NULL
 // The CUresult that says it to programs: NO_DEVICE, or DEVICE_UNAVAILABLE when there is one that this program
 // may not use now (its tenant is in quarantine, the card is lost).
@@ -80,14 +84,22 @@ void vgpu_client_commit(struct vgpu_client *c);
 // ---- fences ----
 
 // A slot of the fence page, its value set to 0. UINT32_MAX: none left. put: the host must be done with it.
-uint32_t vgpu_fence_get(struct vgpu_client *c);
-void vgpu_fence_put(struct vgpu_client *c, uint32_t slot);
-uint64_t vgpu_fence_read(const struct vgpu_client *c, uint32_t slot);
+uint32_t vgpu_slot_get(struct vgpu_client *c);
+void vgpu_slot_put(struct vgpu_client *c, uint32_t slot);
+uint64_t vgpu_slot_read(const struct vgpu_client *c, uint32_t slot);
 // Stores a value as the guest (host functions: the stream waits for it with stream_wait_value).
-void vgpu_fence_store(struct vgpu_client *c, uint32_t slot, uint64_t value);
+void vgpu_slot_store(struct vgpu_client *c, uint32_t slot, uint64_t value);
 // Waits until the slot's value >= value: spins, then sleeps. 0; or the sticky error or lost code, when the
 // value will not come. timeout_ns UINT64_MAX: no limit but the channel's life; else -ETIMEDOUT.
-int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns);
+int vgpu_slot_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns);
+
+// The same until one of n (1 or more) has its value; *ret_which is its place in the list.
+struct vgpu_slot_value {
+	uint64_t value;
+	uint32_t slot;
+};
+int vgpu_slot_wait_any(struct vgpu_client *c, const struct vgpu_slot_value *list, size_t n,
+		       uint64_t timeout_ns, size_t *ret_which);
 
 // ---- arena ----
 
@@ -127,9 +139,17 @@ int vgpu_window_adopt(struct vgpu_client *c, void *address, uint64_t bytes, uint
 // The way back: private memory again, same contents. The GPU must be done with it.
 int vgpu_window_release(struct vgpu_client *c, void *address, uint64_t bytes, uint64_t offset);
 
+// Pinned memory: window_alloc and registering it with the GPU. A CUresult; whole pages, one of
+// VGPU_MAX_HOST_RANGES. free waits until the executor has let go (work in flight comes first).
+int vgpu_pinned_alloc(struct vgpu_client *c, uint64_t bytes, void **ret);
+void vgpu_pinned_free(struct vgpu_client *c, void *address, uint64_t bytes);
+
 uint64_t vgpu_client_window_base(const struct vgpu_client *c);
+// The address at which the executor and kernels see a byte of the arena or of pinned memory.
+uint64_t vgpu_client_gpu_address(const struct vgpu_client *c, const void *p);
 // Whether the address lies in the host or the device window: no program memory of its own is there.
 bool vgpu_client_in_window(const struct vgpu_client *c, uint64_t address);
 uint32_t vgpu_client_tenant(const struct vgpu_client *c);
+bool vgpu_client_is_virtual(const struct vgpu_client *c); // over the virtual GPU, not a socket
 
 #endif

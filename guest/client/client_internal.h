@@ -50,7 +50,9 @@ struct vgpu_client {
 	uint8_t *ring;
 	_Atomic uint64_t *fences;
 	uint8_t *window;
-	bool host_reserved, device_reserved; // the address windows are ours in this process
+	bool apart;		  // vgpu_client_open_apart
+	uint64_t window_reserved; // bytes from window on that are ours in this process
+	bool device_reserved;	  // the device window is
 
 	// ring producer; ring_lock guards the next four
 	pthread_mutex_t ring_lock;
@@ -87,7 +89,8 @@ void client_refused(uint32_t code);
 int client_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // Whether the parts lie in the channel's memory, and are of the sizes that this library knows.
 bool client_geometry_is_sane(const struct link_geometry *g);
-// Takes the address windows of the geometry, without access; sets window.
+// Takes the address windows of the geometry, or a place for the host window alone (apart), without access;
+// sets window.
 int client_reserve_windows(struct vgpu_client *c);
 // Takes the channel's memory (or mmap's failure) and looks who is at its other end.
 int client_take_channel(struct vgpu_client *c, void *memory);

@@ -65,14 +65,33 @@ static bool reserve(void *at, uint64_t bytes)
 	return got == at;
 }
 
+// In a virtual machine the executor maps pinned memory at the program's address, so that is chosen where an
+// executor has nothing: behind the host windows (gpu.window_offset), before the device windows.
+static int reserve_apart(struct vgpu_client *c)
+{
+	const uint64_t bytes = c->geometry.host_window_bytes;
+	const uint64_t begin = VGPU_HOST_WINDOW_BASE + VGPU_TIB(9), end = VGPU_DEVICE_WINDOW_BASE;
+
+	for (uint64_t at = begin; at <= end - bytes; at += bytes) {
+		if (reserve((void *)(uintptr_t)at, bytes)) {
+			c->window = (void *)(uintptr_t)at;
+			c->window_reserved = bytes;
+			return 0;
+		}
+	}
+	return client_fail(-EEXIST, "no address is left in this process for one more host window");
+}
+
 int client_reserve_windows(struct vgpu_client *c)
 {
 	const struct link_geometry *g = &c->geometry;
 	void *at = (void *)(uintptr_t)g->host_window_base;
 
+	if (c->apart)
+		return reserve_apart(c);
 	if (!reserve(at, VGPU_WINDOW_BYTES))
 		return client_fail(-EEXIST, "address window %p is taken in this process", at);
-	c->host_reserved = true;
+	c->window_reserved = VGPU_WINDOW_BYTES;
 	c->window = at;
 	at = (void *)(uintptr_t)g->device_window_base;
 	if (!reserve(at, g->device_window_bytes))
@@ -140,7 +159,7 @@ static int open_transport(struct vgpu_client *c, const char *path)
 	return r;
 }
 
-int vgpu_client_open(const char *path, struct vgpu_client **ret)
+static int open_client(const char *path, bool apart, struct vgpu_client **ret)
 {
 	struct vgpu_client *c = calloc(1, sizeof(*c));
 	int r;
@@ -149,6 +168,7 @@ int vgpu_client_open(const char *path, struct vgpu_client **ret)
 	if (!c)
 		return client_fail(-ENOMEM, "out of memory");
 	c->link = c->window_fd = c->doorbell = c->device = -1;
+	c->apart = apart;
 	c->spin_ns = choose_spin();
 	r = open_transport(c, path);
 	if (!r)
@@ -159,6 +179,16 @@ int vgpu_client_open(const char *path, struct vgpu_client **ret)
 	}
 	*ret = c;
 	return 0;
+}
+
+int vgpu_client_open(const char *path, struct vgpu_client **ret)
+{
+	return open_client(path, false, ret);
+}
+
+int vgpu_client_open_apart(const char *path, struct vgpu_client **ret)
+{
+	return open_client(path, true, ret);
 }
 
 static void client_free(struct vgpu_client *c)
@@ -175,8 +205,8 @@ void vgpu_client_close(struct vgpu_client *c)
 		return;
 	if (c->channel)
 		munmap(c->channel, c->geometry.channel_bytes);
-	if (c->host_reserved)
-		munmap((void *)(uintptr_t)c->geometry.host_window_base, VGPU_WINDOW_BYTES);
+	if (c->window_reserved)
+		munmap(c->window, c->window_reserved);
 	if (c->device_reserved)
 		munmap((void *)(uintptr_t)c->geometry.device_window_base, c->geometry.device_window_bytes);
 	client_free(c);
@@ -198,7 +228,7 @@ int client_result_of_loss(uint32_t code)
 	}
 }
 
-uint32_t vgpu_fence_get(struct vgpu_client *c)
+uint32_t vgpu_slot_get(struct vgpu_client *c)
 {
 	uint32_t slot = UINT32_MAX;
 
@@ -211,7 +241,7 @@ uint32_t vgpu_fence_get(struct vgpu_client *c)
 	return slot;
 }
 
-void vgpu_fence_put(struct vgpu_client *c, uint32_t slot)
+void vgpu_slot_put(struct vgpu_client *c, uint32_t slot)
 {
 	pthread_mutex_lock(&c->fence_lock);
 	c->fence_free[c->fence_free_count++] = slot;
@@ -228,6 +258,15 @@ uint64_t vgpu_client_window_base(const struct vgpu_client *c)
 	return c->geometry.host_window_base;
 }
 
+// Pinned memory of a virtual machine stays the program's, and the executor has it at the same address.
+uint64_t vgpu_client_gpu_address(const struct vgpu_client *c, const void *p)
+{
+	uint64_t offset = (uint64_t)((const uint8_t *)p - c->window);
+
+	return c->device >= 0 && offset >= c->geometry.arena_bytes ? (uintptr_t)p
+								   : c->geometry.host_window_base + offset;
+}
+
 bool vgpu_client_in_window(const struct vgpu_client *c, uint64_t address)
 {
 	return address - c->geometry.host_window_base < VGPU_WINDOW_BYTES ||
@@ -237,4 +276,9 @@ bool vgpu_client_in_window(const struct vgpu_client *c, uint64_t address)
 uint32_t vgpu_client_tenant(const struct vgpu_client *c)
 {
 	return c->tenant;
+}
+
+bool vgpu_client_is_virtual(const struct vgpu_client *c)
+{
+	return c->device >= 0;
 }

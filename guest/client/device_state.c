@@ -156,7 +156,8 @@ static int connect_to_mediator(struct vgpu_device *d, uint64_t deadline_ns)
 {
 	struct link_hello m = { .header = { LINK_MAGIC, LINK_HELLO, 0, sizeof(m), ++d->cookie },
 				.version_min = LINK_VERSION,
-				.version_max = LINK_VERSION };
+				.version_max = LINK_VERSION,
+				.features = link_library_features(LINK_LIBRARY_NVML) };
 	uint64_t now = clock_now_ns();
 	union packet answer;
 	int r = now < deadline_ns ? seqpacket_connect_within(client_socket(d->path), deadline_ns - now)

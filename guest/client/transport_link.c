@@ -84,7 +84,9 @@ static int say_hello(struct vgpu_client *c)
 {
 	struct link_hello hello = { .header = { LINK_MAGIC, LINK_HELLO, 0, sizeof(hello), 1 },
 				    .version_min = LINK_VERSION,
-				    .version_max = LINK_VERSION };
+				    .version_max = LINK_VERSION,
+				    .features = link_library_features(c->apart ? LINK_LIBRARY_VGPU
+									       : LINK_LIBRARY_CUDA) };
 	int fds[SEQPACKET_MAX_FDS];
 	union link_packet answer = { 0 };
 	unsigned n_fds = 0;
@@ -126,12 +128,11 @@ static int open_channel(struct vgpu_client *c)
 // program lands where the host side's addresses mean something else.
 static int map_window(struct vgpu_client *c)
 {
-	void *at = (void *)(uintptr_t)c->geometry.host_window_base;
 	int r = client_reserve_windows(c);
 
 	if (r < 0)
 		return r;
-	if (mmap(at, c->geometry.host_window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+	if (mmap(c->window, c->geometry.host_window_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		 c->window_fd, 0) == MAP_FAILED)
 		return client_fail(-errno, "cannot map the host window: %s", strerror(errno));
 	return 0;

@@ -58,39 +58,52 @@ int vgpu_client_deferred(struct vgpu_client *c)
 	return (int)atomic_exchange(&c->header->deferred_error, 0);
 }
 
-uint64_t vgpu_fence_read(const struct vgpu_client *c, uint32_t slot)
+uint64_t vgpu_slot_read(const struct vgpu_client *c, uint32_t slot)
 {
 	return atomic_load_explicit(&c->fences[slot], memory_order_acquire);
 }
 
-void vgpu_fence_store(struct vgpu_client *c, uint32_t slot, uint64_t value)
+void vgpu_slot_store(struct vgpu_client *c, uint32_t slot, uint64_t value)
 {
 	atomic_store_explicit(&c->fences[slot], value, memory_order_release);
 	client_ring_doorbell(c); // a backend that waits for the value on the processor may be asleep
 }
 
-// 0: reached; -EAGAIN: not yet; else the CUresult that ends the wait.
-static int fence_state(struct vgpu_client *c, uint32_t slot, uint64_t value)
+static bool any_reached(struct vgpu_client *c, const struct vgpu_slot_value *list, size_t n,
+			size_t *ret_which)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (vgpu_slot_read(c, list[i].slot) >= list[i].value) {
+			*ret_which = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+// 0: one is reached; -EAGAIN: not yet; else the CUresult that ends the wait.
+static int fence_state(struct vgpu_client *c, const struct vgpu_slot_value *list, size_t n, size_t *ret_which)
 {
 	int code;
 
-	if (vgpu_fence_read(c, slot) >= value)
+	if (any_reached(c, list, n, ret_which))
 		return 0;
 	code = vgpu_client_lost(c);
 	if (!code)
 		code = vgpu_client_sticky(c);
 	// The error may have been stored after the value that was waited for: the value wins.
-	if (code && vgpu_fence_read(c, slot) >= value)
+	if (code && any_reached(c, list, n, ret_which))
 		return 0;
 	return code ? code : -EAGAIN;
 }
 
-int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns)
+int vgpu_slot_wait_any(struct vgpu_client *c, const struct vgpu_slot_value *list, size_t n,
+		       uint64_t timeout_ns, size_t *ret_which)
 {
 	uint64_t start = clock_now_ns();
 	int state;
 
-	while ((state = fence_state(c, slot, value)) == -EAGAIN) {
+	while ((state = fence_state(c, list, n, ret_which)) == -EAGAIN) {
 		uint64_t now = clock_now_ns();
 		uint32_t seen;
 
@@ -105,9 +118,17 @@ int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64
 		client_ring_doorbell(
 		    c); // the executor may sleep while the GPU stores the value: it must watch now
 		seen = atomic_load(&c->header->wake_word);
-		if (fence_state(c, slot, value) == -EAGAIN)
+		if (fence_state(c, list, n, ret_which) == -EAGAIN)
 			c->transport->sleep(c, seen);
 		atomic_fetch_sub(&c->header->guest_waiters, 1);
 	}
 	return state;
+}
+
+int vgpu_slot_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns)
+{
+	const struct vgpu_slot_value one = { value, slot };
+	size_t which;
+
+	return vgpu_slot_wait_any(c, &one, 1, timeout_ns, &which);
 }

@@ -13,7 +13,7 @@ struct vc_condition {
 
 // The conditions of a graph and of all bodies in it; made with the first one.
 struct vc_conditions {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_condition *list; // by number
 	uint32_t n, room;
 };

@@ -280,14 +280,14 @@ CUresult cuEventQuery(CUevent event)
 	old = atomic_load_explicit(&e->watched, memory_order_relaxed) ==
 	      atomic_load_explicit(&e->recorded, memory_order_relaxed);
 	result = watch(e, 0, &value);
-	if (result || vgpu_fence_read(vc_client, e->fence.slot) >= value)
+	if (result || vgpu_slot_read(vc_client, e->fence.slot) >= value)
 		return result;
 	if (vc_ask_again(&e->asked)) {
 		if (old)
 			result = watch(e, 1, &value);
 		if (!result)
 			vgpu_client_caught_up(vc_client, VC_LOOK_NS);
-		if (result || vgpu_fence_read(vc_client, e->fence.slot) >= value)
+		if (result || vgpu_slot_read(vc_client, e->fence.slot) >= value)
 			return result;
 	}
 	result = (CUresult)vgpu_client_look(vc_client);

@@ -9,8 +9,7 @@
 #include "guest/client/calls_gen.h"
 #include "guest/libcuda/libcuda.h"
 
-#define SET_CACHE_CONFIG 100  // function_set's number for cuFuncSetCacheConfig
-#define MAX_PARAMS	 1000 // as many as a reply's tail can name
+#define SET_CACHE_CONFIG 100 // function_set's number for cuFuncSetCacheConfig
 
 void vc_function_free(struct vc_function *f)
 {
@@ -26,17 +25,11 @@ void vc_function_free(struct vc_function *f)
 	vc_object_free(VC_FUNCTION, f);
 }
 
-// Checks what the reply says of the parameters, for launches rely on it: each within param_bytes.
 static CUresult take_layout(struct vc_function *f, const struct reply_function_get *reply,
-			    const struct vc_param *params, uint32_t tail_bytes)
+			    const struct vgpu_param *params, uint32_t tail_bytes)
 {
-	if (reply->n_params > MAX_PARAMS || tail_bytes != reply->n_params * sizeof(*params) ||
-	    reply->param_bytes > VGPU_MAX_PARAM_BYTES)
+	if (!vgpu_params_are_sane(params, reply->n_params, tail_bytes, reply->param_bytes))
 		return CUDA_ERROR_INVALID_IMAGE;
-	for (uint32_t i = 0; i < reply->n_params; i++)
-		if (params[i].size > reply->param_bytes ||
-		    params[i].offset > reply->param_bytes - params[i].size)
-			return CUDA_ERROR_INVALID_IMAGE;
 	f->params = malloc(tail_bytes ? tail_bytes : 1);
 	if (!f->params)
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -55,7 +48,7 @@ static CUresult ask(struct vc_module *m, const char *name, size_t length, struct
 {
 	struct record_function_get record = { .module = vc_object_handle(VC_MODULE, m),
 					      .function = vc_object_handle(VC_FUNCTION, f) };
-	struct vc_param params[MAX_PARAMS];
+	struct vgpu_param params[VGPU_MAX_PARAMS];
 	struct reply_function_get reply;
 	uint32_t tail_bytes;
 	CUresult result;

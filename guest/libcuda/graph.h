@@ -62,7 +62,7 @@ struct vc_edges {
 };
 
 struct vc_gnode {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_graph *graph;
 	TAILQ_ENTRY(vc_gnode) next;
 	struct vc_what what;
@@ -79,7 +79,7 @@ struct vc_user_reference {
 };
 
 struct vc_graph {
-	struct vc_object object;
+	struct vgpu_object object;
 	TAILQ_HEAD(, vc_gnode) nodes; // in order of creation
 	uint32_t n_nodes;
 	struct vc_gnode *inside;	  // the node whose child it is; NULL: the program's own
@@ -103,7 +103,7 @@ struct by_handle {
 };
 
 struct vc_gexec {
-	struct vc_object object;
+	struct vgpu_object object;
 	uint64_t flags;
 	struct exec_node *nodes;
 	struct by_handle *index; // sorted
@@ -114,7 +114,7 @@ struct vc_gexec {
 
 // A user object (user_object.c).
 struct vc_user_object {
-	struct vc_object object;
+	struct vgpu_object object;
 	void *ptr;
 	CUhostFn destroy;
 	uint64_t references;

@@ -22,7 +22,7 @@ static void free_parts(struct vc_gexec *x)
 	for (uint32_t i = 0; i < x->n_nodes; i++) {
 		for (int s = 0; s < 2 && x->nodes[i].what.type == CU_GRAPH_NODE_TYPE_HOST; s++)
 			if (x->nodes[i].slots[s] != UINT32_MAX)
-				vgpu_fence_put(vc_client, x->nodes[i].slots[s]);
+				vgpu_slot_put(vc_client, x->nodes[i].slots[s]);
 		vc_what_done(&x->nodes[i].what);
 	}
 	free(x->nodes);
@@ -59,8 +59,8 @@ static CUresult fill_node(struct vc_gexec *x, struct exec_node *n, const struct 
 	if (n->what.type != CU_GRAPH_NODE_TYPE_HOST)
 		return CUDA_SUCCESS;
 	x->n_hosts++;
-	n->slots[0] = vgpu_fence_get(vc_client);
-	n->slots[1] = vgpu_fence_get(vc_client);
+	n->slots[0] = vgpu_slot_get(vc_client);
+	n->slots[1] = vgpu_slot_get(vc_client);
 	return n->slots[0] == UINT32_MAX || n->slots[1] == UINT32_MAX ? CUDA_ERROR_OUT_OF_MEMORY
 								      : CUDA_SUCCESS;
 }
@@ -151,7 +151,7 @@ static CUresult send(struct vc_gexec *x, uint32_t *error_node)
 	struct reply_graph_create reply = { .error_node = UINT32_MAX };
 	uint64_t bytes = description_bytes(x);
 	char *text = bytes <= VGPU_MAX_IMAGE_BYTES ? calloc(1, bytes) : NULL;
-	struct vc_object *blob;
+	struct vgpu_object *blob;
 	CUresult result;
 
 	if (!text)

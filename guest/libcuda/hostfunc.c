@@ -37,7 +37,7 @@ static void run(struct job *job, CUresult status)
 	else if (!status)
 		job->fn(job->user); // not run when the context is in error
 	vc_thread.in_callback--;
-	vgpu_fence_store(vc_client, job->after_slot, job->after);
+	vgpu_slot_store(vc_client, job->after_slot, job->after);
 	free(job);
 }
 
@@ -56,7 +56,7 @@ static struct job *take_due(CUresult error)
 	for (struct job **link = &first; *link; link = &(*link)->next) {
 		struct job *job = *link;
 
-		if (is_behind(job) || (!error && vgpu_fence_read(vc_client, job->before_slot) < job->before))
+		if (is_behind(job) || (!error && vgpu_slot_read(vc_client, job->before_slot) < job->before))
 			continue;
 		*link = job->next;
 		if (!*link)
@@ -92,7 +92,7 @@ static void *worker(void *unused)
 			run(job, error);
 			continue;
 		}
-		r = vgpu_fence_wait(vc_client, slot, value, WAIT_NS);
+		r = vgpu_slot_wait(vc_client, slot, value, WAIT_NS);
 		if (r && r != -ETIMEDOUT)
 			error = (CUresult)r;
 	}

@@ -49,36 +49,17 @@ static uint64_t page_up(uint64_t n)
 
 static CUresult window_get(uint64_t bytes, uint64_t *ret)
 {
-	void *p = vgpu_window_alloc(vc_client, bytes);
-	struct record_host_register record;
-	int result;
+	void *p;
+	CUresult result = (CUresult)vgpu_pinned_alloc(vc_client, bytes, &p);
 
-	if (!p)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	record = (struct record_host_register){ .address = (uintptr_t)p,
-						.size = page_up(bytes),
-						.offset = (uintptr_t)p - vgpu_client_window_base(vc_client) };
-	result = vgpu_call_host_register(vc_client, &record);
-	if (result) {
-		vgpu_window_free(vc_client, p, bytes);
-		return (CUresult)result;
-	}
-	*ret = (uintptr_t)p;
-	return CUDA_SUCCESS;
-}
-
-// Takes the range from the GPU and comes back when the executor has let it go.
-static void unregister(uint64_t address)
-{
-	struct record_host_unregister record = { .address = address };
-
-	vgpu_call_host_unregister(vc_client, &record);
+	if (!result)
+		*ret = (uintptr_t)p;
+	return result;
 }
 
 static void window_put(uint64_t address, uint64_t bytes)
 {
-	unregister(address);
-	vgpu_window_free(vc_client, (void *)(uintptr_t)address, bytes);
+	vgpu_pinned_free(vc_client, (void *)(uintptr_t)address, bytes);
 }
 
 static unsigned int class_of(uint64_t bytes)
@@ -307,6 +288,14 @@ static void count_spans(uint64_t begin, uint64_t end, int by)
 	for (struct span *s = spans; s; s = s->next)
 		if (s->begin < end && s->end > begin)
 			s->refs += (unsigned int)by;
+}
+
+// Takes the range from the GPU and comes back when the executor has let it go.
+static void unregister(uint64_t address)
+{
+	struct record_host_unregister record = { .address = address };
+
+	vgpu_call_host_unregister(vc_client, &record);
 }
 
 // Gives back the spans that nobody holds.

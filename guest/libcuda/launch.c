@@ -94,26 +94,11 @@ static CUresult check_params(struct launch *l, void **params, void **extra)
 static void write_params(const struct launch *l, char *to)
 {
 	const struct vc_function *f = l->f;
-	uint32_t at = 0;
 
-	if (l->blob) {
+	if (l->blob)
 		memcpy(to, l->blob, l->blob_bytes);
-		return;
-	}
-	for (uint32_t i = 0; i < f->n_params; i++) {
-		uint32_t offset = f->params[i].offset, size = f->params[i].size;
-
-		if (at < offset)
-			memset(to + at, 0, offset - at); // gaps: nothing of the ring's past goes along
-		switch (size) {				 // the usual ones without a call
-		case 8: memcpy(to + offset, l->params[i], 8); break;
-		case 4: memcpy(to + offset, l->params[i], 4); break;
-		default: memcpy(to + offset, l->params[i], size); break;
-		}
-		at = offset + size;
-	}
-	if (at < f->param_bytes)
-		memset(to + at, 0, f->param_bytes - at);
+	else
+		vgpu_params_pack(f->params, f->n_params, f->param_bytes, (const void *const *)l->params, to);
 }
 
 static struct record_launch record_of(const struct launch *l, uint64_t stream)

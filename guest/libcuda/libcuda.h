@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "guest/client/client.h"
+#include "guest/client/image.h"
 #include "guest/libcuda/handles.h"
 #include "guest/libcuda/log.h"
 #include "guest/libcuda/objects.h"
@@ -225,11 +226,7 @@ CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value);
 // As vc_object_new, for objects with a vc_fence at that offset.
 void *vc_object_new_fenced(enum vc_kind kind, size_t fence_offset);
 
-// ---- modules (module.c, image.c, function.c)
-
-// Bytes of a program image (fat binary with or without wrapper, ELF, PTX text); *image moves from a wrapper
-// to the data. 0: not an image.
-size_t vc_image_size(const void **image);
+// ---- modules (module.c, function.c)
 
 // Where the JIT's logs and options of a load come from and go to; see cuModuleLoadDataEx.
 struct vc_jit {
@@ -241,7 +238,7 @@ CUresult vc_module_load(struct vc_context *owner, const void *image, const struc
 			struct vc_module **ret);
 // Sends bytes into a new blob of the executor; *ret is the guest's object for it, freed by the caller when
 // the executor has taken it (module.c).
-CUresult vc_blob_send(const void *data, size_t bytes, struct vc_object **ret);
+CUresult vc_blob_send(const void *data, size_t bytes, struct vgpu_object **ret);
 // A module that a link made of the same bytes, NULL if there is none; a module that is about to go
 // (linker.c).
 struct vc_module *vc_linked_take(const void *image, size_t bytes);

@@ -17,53 +17,7 @@
 #include "guest/libcuda/ranges.h"
 #include "image/image.h"
 
-#define PIECE VGPU_KIB(512)
-
 static pthread_mutex_t load_lock = PTHREAD_MUTEX_INITIALIZER;
-
-// ---- sending
-
-// Fills a part of the arena and has it copied, in pieces: while the executor copies one the next is filled.
-static CUresult send_part(uint64_t blob, uint64_t offset, const char *from, size_t bytes, char *arena)
-{
-	CUresult result = CUDA_SUCCESS;
-
-	for (size_t at = 0; !result && at < bytes; at += PIECE) {
-		struct record_blob_write record = {
-			.blob = blob,
-			.offset = offset + at,
-			.arena_offset = (uintptr_t)arena + at - vgpu_client_window_base(vc_client),
-			.length = bytes - at < PIECE ? bytes - at : PIECE,
-		};
-
-		memcpy(arena + at, from + at, record.length);
-		result = (CUresult)vgpu_push_blob_write(vc_client, &record);
-	}
-	return result;
-}
-
-// Parts of the arena are free again when a reply has come: a ping after each.
-static CUresult send_image(uint64_t blob, const char *image, size_t bytes)
-{
-	CUresult result = CUDA_SUCCESS;
-
-	for (size_t at = 0; !result && at < bytes;) {
-		size_t part = bytes - at < VGPU_CHUNK_MAX ? bytes - at : VGPU_CHUNK_MAX;
-		struct record_ping ping = { .value = 0 };
-		struct reply_ping pong;
-		struct vgpu_chunk chunk;
-		int r = vgpu_arena_get(vc_client, part, &chunk);
-
-		if (r)
-			return r < 0 ? CUDA_ERROR_OUT_OF_MEMORY : (CUresult)r;
-		result = send_part(blob, at, image + at, part, chunk.address);
-		if (!result)
-			result = (CUresult)vgpu_call_ping(vc_client, &ping, &pong);
-		vgpu_arena_put(vc_client, &chunk, UINT32_MAX, 0);
-		at += part;
-	}
-	return result;
-}
 
 // ---- JIT options
 
@@ -149,24 +103,14 @@ static CUresult load_blob(uint64_t module, uint64_t blob, const struct vc_jit *j
 	return result;
 }
 
-CUresult vc_blob_send(const void *data, size_t bytes, struct vc_object **ret)
+CUresult vc_blob_send(const void *data, size_t bytes, struct vgpu_object **ret)
 {
-	struct record_blob_create create = { .size = bytes };
-	struct vc_object *blob = vc_object_new(VC_BLOB);
+	struct vgpu_object *blob = vc_object_new(VC_BLOB);
 	CUresult result;
 
 	if (!blob)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	create.blob = vc_object_handle(VC_BLOB, blob);
-	result = (CUresult)vgpu_call_blob_create(vc_client, &create);
-	if (!result) {
-		result = send_image(create.blob, data, bytes);
-		if (result) {
-			struct record_blob_destroy destroy = { .blob = create.blob };
-
-			vgpu_push_blob_destroy(vc_client, &destroy);
-		}
-	}
+	result = (CUresult)vgpu_blob_fill(vc_client, vc_object_handle(VC_BLOB, blob), data, bytes);
 	if (result)
 		vc_object_free(VC_BLOB, blob);
 	else
@@ -176,7 +120,7 @@ CUresult vc_blob_send(const void *data, size_t bytes, struct vc_object **ret)
 
 static CUresult load_locked(uint64_t module, const void *image, size_t bytes, const struct vc_jit *jit)
 {
-	struct vc_object *blob;
+	struct vgpu_object *blob;
 	CUresult result = vc_blob_send(image, bytes, &blob);
 
 	if (result)
@@ -227,7 +171,7 @@ static CUresult load_bytes(struct vc_context *owner, const void *image, size_t b
 CUresult vc_module_load(struct vc_context *owner, const void *image, const struct vc_jit *jit,
 			struct vc_module **ret)
 {
-	size_t bytes = vc_image_size(&image);
+	size_t bytes = vgpu_image_size(&image);
 
 	return load_bytes(owner, image, bytes, jit, ret);
 }
@@ -263,7 +207,7 @@ CUresult vc_module_load_file(struct vc_context *owner, const char *path, const s
 	kind = image_kind(image, (size_t)st.st_size);
 	if (kind == IMAGE_WRAPPER)
 		return CUDA_ERROR_INVALID_IMAGE;
-	bytes = kind == IMAGE_ELF || kind == IMAGE_FATBIN ? (size_t)st.st_size : vc_image_size(&start);
+	bytes = kind == IMAGE_ELF || kind == IMAGE_FATBIN ? (size_t)st.st_size : vgpu_image_size(&start);
 	if (bytes > (size_t)st.st_size + 1) // of a linked image that was cut
 		return CUDA_ERROR_INVALID_IMAGE;
 	return load_bytes(owner, start, bytes, jit, ret);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "guest/client/params.h"
 #include "guest/libcuda/handles.h"
 #include "guest/libcuda/values.h"
 #include "protocol/cuda/cuda_abi.h"
@@ -23,7 +24,7 @@ struct vc_context_helper {
 // A context: a group of ownership in the guest; the executor has one for the whole process. The primary
 // context's object lives as long as the process, only `active` changes.
 struct vc_context {
-	struct vc_object object;
+	struct vgpu_object object;
 	_Atomic int active; // primary: retained; explicit: 1 until destroyed
 	_Atomic uint32_t flags;
 	int primary;
@@ -51,7 +52,7 @@ struct vc_stream_attributes {
 #define VC_STREAM_BEHIND 8
 
 struct vc_stream {
-	struct vc_object object;
+	struct vgpu_object object;
 	uint64_t handle;	// on the wire, kept after destruction; STREAM_LEGACY for the legacy stream
 	struct vc_context *ctx; // owner; NULL: the legacy stream and per-thread ones
 	uint32_t flags;
@@ -73,7 +74,7 @@ struct vc_stream {
 };
 
 struct vc_event {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_context *ctx;
 	uint32_t flags;
 	_Atomic uint64_t recorded; // records so far
@@ -92,22 +93,18 @@ struct vc_kernel;
 struct vc_old_launch;
 
 struct vc_module {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_context *ctx; // NULL: belongs to a library
 	pthread_mutex_t lock;	// functions
 	struct vc_function *functions;
 };
 
-struct vc_param {
-	uint32_t offset, size;
-};
-
 struct vc_function {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_module *module;
 	struct vc_function *next; // of the same module
 	char *name;
-	struct vc_param *params;
+	struct vgpu_param *params;
 	uint32_t n_params;
 	uint32_t param_bytes;
 	uint32_t attribute_valid; // bit i: attribute i has an answer
@@ -118,14 +115,14 @@ struct vc_function {
 };
 
 struct vc_library {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_module *module;
 	pthread_mutex_t lock; // kernels
 	struct vc_kernel *kernels;
 };
 
 struct vc_kernel {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_library *library;
 	struct vc_function *function;
 	struct vc_kernel *next; // of the same library
@@ -133,7 +130,7 @@ struct vc_kernel {
 
 // An array, also a level of a mipmapped one or a plane of another: those end with their whole (array.c).
 struct vc_array {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_context *ctx;
 	CUDA_ARRAY3D_DESCRIPTOR desc;
 	int is_part;
@@ -143,7 +140,7 @@ struct vc_array {
 };
 
 struct vc_mipmap {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_context *ctx;
 	unsigned int levels;
 	struct vc_array *parts;
@@ -165,7 +162,7 @@ struct vc_surface {
 // Device memory without an address (vmem.c). Lives until the program has given all its references back and
 // nothing of it is mapped.
 struct vc_physical {
-	struct vc_object object;
+	struct vgpu_object object;
 	uint64_t bytes;
 	uint32_t references, mappings;
 	CUmemAllocationProp prop; // as asked for; opened memory has no handle types and is not exported again
@@ -180,7 +177,7 @@ struct vc_link_input {
 };
 
 struct vc_link {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_link_input *inputs;
 	unsigned int n_inputs;
 	size_t input_bytes; // of all of them

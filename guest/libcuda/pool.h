@@ -17,7 +17,7 @@ struct vc_block; // a part of a pool's memory: an allocation, or free
 LIST_HEAD(vc_blocks, vc_block);
 
 struct vc_pool {
-	struct vc_object object;
+	struct vgpu_object object;
 	int destroyed;	// goes with its last allocation
 	uint64_t limit; // bytes; 0: none
 	uint64_t threshold;

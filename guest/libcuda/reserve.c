@@ -57,7 +57,7 @@ static int is_done(struct user *u)
 {
 	if (!u->busy)
 		return 1;
-	if (u->gone ? vgpu_fence_read(vc_client, u->slot) < u->value
+	if (u->gone ? vgpu_slot_read(vc_client, u->slot) < u->value
 		    : !vc_stream_passed(u->at, u->stream, u->position))
 		return 0;
 	u->busy = 0;

@@ -24,11 +24,11 @@ CUresult vc_fence_init(struct vc_fence *fence)
 
 	if (atomic_load(&fence->value))
 		return CUDA_SUCCESS; // has one since the place was last used
-	slot = vgpu_fence_get(vc_client);
+	slot = vgpu_slot_get(vc_client);
 	if (slot == UINT32_MAX)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	fence->slot = slot;
-	vgpu_fence_store(vc_client, slot, 1);
+	vgpu_slot_store(vc_client, slot, 1);
 	atomic_store(&fence->value, 1);
 	return CUDA_SUCCESS;
 }
@@ -37,20 +37,20 @@ CUresult vc_fence_init(struct vc_fence *fence)
 // below the new user's.
 void *vc_object_new_fenced(enum vc_kind kind, size_t fence_offset)
 {
-	struct vc_object *busy = NULL, *object;
+	struct vgpu_object *busy = NULL, *object;
 
 	while ((object = vc_object_new(kind))) {
 		const struct vc_fence *fence =
 		    (const struct vc_fence *)(const void *)((char *)object + fence_offset);
 		uint64_t value = atomic_load(&fence->value);
 
-		if (!value || vgpu_fence_read(vc_client, fence->slot) >= value)
+		if (!value || vgpu_slot_read(vc_client, fence->slot) >= value)
 			break;
 		object->next = busy;
 		busy = object;
 	}
 	while (busy) {
-		struct vc_object *next = busy->next;
+		struct vgpu_object *next = busy->next;
 
 		vc_object_free(kind, busy);
 		busy = next;
@@ -206,7 +206,7 @@ int vc_stream_passed(const struct vc_stream *s, uint64_t handle, uint64_t positi
 {
 	if (s->handle != handle || atomic_load_explicit(&s->covered, memory_order_acquire) < position)
 		return 0;
-	return vgpu_fence_read(vc_client, s->fence.slot) >=
+	return vgpu_slot_read(vc_client, s->fence.slot) >=
 	       atomic_load_explicit(&s->fence.value, memory_order_acquire);
 }
 
@@ -224,8 +224,8 @@ CUresult vc_fence_wait(const struct vc_fence *fence, uint64_t value)
 {
 	int result = 0;
 
-	while (vgpu_fence_read(vc_client, fence->slot) < value) {
-		result = vgpu_fence_wait(vc_client, fence->slot, value, LOOK_NS);
+	while (vgpu_slot_read(vc_client, fence->slot) < value) {
+		result = vgpu_slot_wait(vc_client, fence->slot, value, LOOK_NS);
 		if (result != -ETIMEDOUT)
 			break;
 		result = vgpu_client_deferred(vc_client);
@@ -444,7 +444,7 @@ CUresult cuStreamQuery(CUstream stream)
 		return result;
 	if (exact)
 		vgpu_client_caught_up(vc_client, VC_LOOK_NS);
-	if (vgpu_fence_read(vc_client, s->fence.slot) < value) {
+	if (vgpu_slot_read(vc_client, s->fence.slot) < value) {
 		result = (CUresult)vgpu_client_look(vc_client);
 		if (!result)
 			result = (CUresult)vgpu_client_deferred(vc_client);

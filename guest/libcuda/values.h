@@ -14,7 +14,7 @@
 
 // First member of such an object.
 struct vc_valued {
-	struct vc_object object;
+	struct vgpu_object object;
 	struct vc_context *ctx;
 	uint64_t value;
 	struct vc_valued *next; // of its bucket

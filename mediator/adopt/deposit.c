@@ -95,7 +95,7 @@ static const char *check_session(const union deposit *r, uint64_t id, uint32_t p
 
 	if (!s->id || s->id != id || !s->tenant)
 		return "SESSION: id";
-	if (s->flags & ~known || s->reserved)
+	if (s->flags & ~known || s->library >= LINK_LIBRARIES)
 		return "SESSION: unknown flags";
 	return places & BIT(SESSION_SOCKET) ? NULL : "SESSION: without its socket";
 }

@@ -93,9 +93,9 @@ struct deposit_session {
 	uint64_t came_us; // since 1970
 	uint32_t tenant, uid;
 	int32_t pid;
-	uint32_t flags;	 // DEPOSIT_SESSION_*
-	uint32_t cookie; // of what is being answered
-	uint32_t reserved;
+	uint32_t flags;	  // DEPOSIT_SESSION_*
+	uint32_t cookie;  // of what is being answered
+	uint32_t library; // enum link_library
 };
 static_assert(sizeof(struct deposit_session) == 40, "kept");
 

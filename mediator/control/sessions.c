@@ -3,6 +3,16 @@
 #include "mediator/control/operations.h"
 #include "mediator/session/session.h"
 #include "protocol/control/control.h"
+#include "protocol/host/link.h"
+
+static json_t *library_name(uint32_t library)
+{
+	static const char *const names[LINK_LIBRARIES] = { [LINK_LIBRARY_CUDA] = "libcuda",
+							   [LINK_LIBRARY_VGPU] = "libvgpu",
+							   [LINK_LIBRARY_NVML] = "libnvidia-ml" };
+
+	return names[library] ? json_string(names[library]) : json_null();
+}
 
 static json_t *describe(const struct session *s)
 {
@@ -18,6 +28,7 @@ static json_t *describe(const struct session *s)
 	json_object_set_new(o, "uid", json_integer(v.uid));
 	json_object_set_new(o, "pid", v.pid > 0 ? json_integer(v.pid) : json_null());
 	json_object_set_new(o, "kind", json_string(v.vm ? "vm" : v.ready ? "program" : "new"));
+	json_object_set_new(o, "library", library_name(v.library));
 	json_object_set_new(o, "since_s", json_real((double)v.came_us / 1e6));
 	json_object_set_new(o, "channels", channels);
 	return o;
@@ -69,7 +80,8 @@ const struct control_operation control_session_operations[] = {
 	{ "session.list",
 	  "Connections of programs and stubs: whose, since when (seconds since 1970), and the channels that "
 	  "were opened "
-	  "over each. \"kind\": vm (of a stub), program, or new (it has not said HELLO yet).",
+	  "over each. \"kind\": vm (of a stub), program, or new (it has not said HELLO yet). "
+	  "\"library\": which of ours a program says that it is: libcuda, libvgpu, libnvidia-ml, or null.",
 	  list_fields, 0, false, list_called },
 	{ "session.end",
 	  "Ends a connection: its channels end, and so do tenants that were made over it. The program may "

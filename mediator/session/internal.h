@@ -27,6 +27,7 @@ struct session {
 	bool operator_; // may make tenants and ask for STATUS
 	enum phase phase;
 	bool vm;	  // LINK_FEATURE_VM was agreed on
+	uint32_t library; // enum link_library, as HELLO told
 	bool doomed;	  // handles and sends nothing more; the reaper frees it
 	uint64_t id;	  // grows; for the next mediator
 	uint64_t came_us; // since 1970

@@ -39,6 +39,7 @@ void session_keep(struct session *s)
 			 (s->vm ? DEPOSIT_SESSION_VM : 0) | (s->status ? DEPOSIT_SESSION_STATUS : 0) |
 			 (s->device_waits ? DEPOSIT_SESSION_DEVICE : 0) |
 			 (s->device_waits && s->device_card ? DEPOSIT_SESSION_CARD : 0),
+		.library = s->library,
 		.cookie = s->status	    ? s->status_cookie
 			  : s->device_waits ? s->device_cookie
 					    : 0,
@@ -107,6 +108,7 @@ int session_adopt(struct mediator *m, struct tenant *t, const struct deposit_ses
 	s->pidfd = pidfd;
 	s->operator_ = r->flags & DEPOSIT_SESSION_OPERATOR;
 	s->vm = r->flags & DEPOSIT_SESSION_VM;
+	s->library = r->library;
 	s->phase = r->flags & DEPOSIT_SESSION_READY ? PHASE_READY : PHASE_NEW;
 	s->kept = s->redo = true;
 	t->n_sessions++;

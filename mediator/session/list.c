@@ -22,6 +22,7 @@ void session_view(const struct session *s, struct session_view *ret)
 		.came_us = s->came_us,
 		.ready = s->phase == PHASE_READY,
 		.vm = s->vm,
+		.library = s->library,
 	};
 	LIST_FOREACH (c, &s->channels, session_link)
 		ret->n_channels += c->state != CHANNEL_GONE;

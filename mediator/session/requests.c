@@ -26,6 +26,7 @@ static void handle_hello(struct session *s, const struct link_hello *hello)
 
 	s->phase = PHASE_READY;
 	s->vm = m.features & LINK_FEATURE_VM;
+	s->library = link_library_of(hello->features);
 	s->hello_timer = sd_event_source_disable_unref(s->hello_timer);
 	session_send(s, &m, sizeof(m), NULL, 0);
 	session_keep(s);

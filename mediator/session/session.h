@@ -57,6 +57,7 @@ struct session_view {
 	pid_t pid;	  // 0: not visible here
 	uint64_t came_us; // since 1970
 	bool ready, vm;	  // HELLO was answered; it is a stub's
+	uint32_t library; // enum link_library
 	unsigned n_channels, n_shown;
 	uint64_t channels[SESSION_VIEW_CHANNELS]; // ids
 };

@@ -122,10 +122,33 @@ static_assert(sizeof(struct link_header) == 16, "wire");
 
 #define LINK_FEATURE_VM 1ull // CHANNEL_OPEN_VM, CHANNEL_CLOSE, CHANNEL_GONE
 
+// The top byte of HELLO's features: which library asks. For those who look at sessions, nothing depends on
+// it; values that a mediator does not know count as UNTOLD.
+#define LINK_LIBRARY_SHIFT 56u
+enum link_library {
+	LINK_LIBRARY_UNTOLD,
+	LINK_LIBRARY_CUDA,
+	LINK_LIBRARY_VGPU,
+	LINK_LIBRARY_NVML,
+	LINK_LIBRARIES
+};
+
+static inline uint64_t link_library_features(enum link_library library)
+{
+	return (uint64_t)library << LINK_LIBRARY_SHIFT;
+}
+
+static inline uint32_t link_library_of(uint64_t features)
+{
+	uint64_t library = features >> LINK_LIBRARY_SHIFT;
+
+	return library < LINK_LIBRARIES ? (uint32_t)library : LINK_LIBRARY_UNTOLD;
+}
+
 struct link_hello {
 	struct link_header header;
 	uint32_t version_min, version_max; // inclusive
-	uint64_t features;		   // LINK_FEATURE_* that the client would use
+	uint64_t features;		   // LINK_FEATURE_* that the client would use, and enum link_library
 };
 static_assert(sizeof(struct link_hello) == 32, "wire");
 

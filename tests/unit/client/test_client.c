@@ -168,23 +168,23 @@ static void a_full_ring_waits_for_the_host(void **state)
 static void a_fence_is_waited_for_and_times_out(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t slot = vgpu_fence_get(f->client);
+	uint32_t slot = vgpu_slot_get(f->client);
 	struct record_fence r = { .stream = 0, .value = 5, .slot = slot };
 
 	assert_int_not_equal(slot, UINT32_MAX);
-	assert_int_equal(vgpu_fence_wait(f->client, slot, 5, 20 * NSEC_PER_MSEC), -ETIMEDOUT);
+	assert_int_equal(vgpu_slot_wait(f->client, slot, 5, 20 * NSEC_PER_MSEC), -ETIMEDOUT);
 	assert_int_equal(vgpu_push_fence(f->client, &r), 0);
-	assert_int_equal(vgpu_fence_wait(f->client, slot, 5, UINT64_MAX), 0);
-	assert_int_equal(vgpu_fence_read(f->client, slot), 5);
-	vgpu_fence_put(f->client, slot);
-	assert_int_equal(vgpu_fence_get(f->client), slot);
-	assert_int_equal(vgpu_fence_read(f->client, slot), 0);
+	assert_int_equal(vgpu_slot_wait(f->client, slot, 5, UINT64_MAX), 0);
+	assert_int_equal(vgpu_slot_read(f->client, slot), 5);
+	vgpu_slot_put(f->client, slot);
+	assert_int_equal(vgpu_slot_get(f->client), slot);
+	assert_int_equal(vgpu_slot_read(f->client, slot), 0);
 }
 
 static void arena_pieces_come_back_only_after_their_fence(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t slot = vgpu_fence_get(f->client);
+	uint32_t slot = vgpu_slot_get(f->client);
 	struct vgpu_chunk chunks[3];
 	uint64_t value = 0;
 
@@ -199,7 +199,7 @@ static void arena_pieces_come_back_only_after_their_fence(void **state)
 		assert_int_equal(vgpu_push_fence(f->client, &r), 0);
 	}
 	assert_int_equal(vgpu_arena_get(f->client, VGPU_CHUNK_MAX, &chunks[2]), 0);
-	assert_true(vgpu_fence_read(f->client, slot) >= 1);
+	assert_true(vgpu_slot_read(f->client, slot) >= 1);
 	vgpu_arena_put(f->client, &chunks[2], UINT32_MAX, 0);
 	assert_int_equal(vgpu_arena_get(f->client, VGPU_CHUNK_MAX + 1, &chunks[0]), -EINVAL);
 }
@@ -207,7 +207,7 @@ static void arena_pieces_come_back_only_after_their_fence(void **state)
 static void many_small_arena_pieces_never_overlap(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t slot = vgpu_fence_get(f->client);
+	uint32_t slot = vgpu_slot_get(f->client);
 	uint64_t value = 0;
 
 	for (int i = 0; i < 20000; i++) {
@@ -309,7 +309,7 @@ static void a_hang_up_ends_waits_and_calls(void **state)
 	start = clock_now_ns();
 	assert_int_equal(ping(f->client, 2, &got), CUDA_ERROR_DEVICE_UNAVAILABLE);
 	assert_true(clock_now_ns() - start < NSEC_PER_SEC);
-	assert_int_equal(vgpu_fence_wait(f->client, 0, 1, UINT64_MAX), CUDA_ERROR_DEVICE_UNAVAILABLE);
+	assert_int_equal(vgpu_slot_wait(f->client, 0, 1, UINT64_MAX), CUDA_ERROR_DEVICE_UNAVAILABLE);
 	assert_int_equal(vgpu_client_push(f->client, OPCODE_PING, &got, 8, NULL, 0),
 			 CUDA_ERROR_DEVICE_UNAVAILABLE);
 }

@@ -78,12 +78,12 @@ static void calls_are_answered_and_the_doorbell_is_a_store(void **state)
 static void a_wait_sleeps_in_the_driver(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t slot = vgpu_fence_get(f->client);
+	uint32_t slot = vgpu_slot_get(f->client);
 	struct record_fence r = { .value = 5, .slot = slot };
 
-	assert_int_equal(vgpu_fence_wait(f->client, slot, 5, 20 * NSEC_PER_MSEC), -ETIMEDOUT);
+	assert_int_equal(vgpu_slot_wait(f->client, slot, 5, 20 * NSEC_PER_MSEC), -ETIMEDOUT);
 	assert_int_equal(vgpu_push_fence(f->client, &r), 0);
-	assert_int_equal(vgpu_fence_wait(f->client, slot, 5, UINT64_MAX), 0);
+	assert_int_equal(vgpu_slot_wait(f->client, slot, 5, UINT64_MAX), 0);
 }
 
 static void arena_bytes_are_the_drivers(void **state)
@@ -165,7 +165,7 @@ static void the_end_of_the_channel_ends_waits_and_calls(void **state)
 	atomic_store(&f->device.host.mute, true);
 	atomic_store(&f->device.ended, 1 + LINK_E_WATCHDOG);
 	assert_int_equal(ping(f->client, 2, &got), CUDA_ERROR_LAUNCH_TIMEOUT);
-	assert_int_equal(vgpu_fence_wait(f->client, 0, 1, UINT64_MAX), CUDA_ERROR_LAUNCH_TIMEOUT);
+	assert_int_equal(vgpu_slot_wait(f->client, 0, 1, UINT64_MAX), CUDA_ERROR_LAUNCH_TIMEOUT);
 }
 
 static void a_driver_that_refuses_to_wait_ends_the_channel(void **state)

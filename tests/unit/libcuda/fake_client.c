@@ -432,34 +432,34 @@ bool vgpu_client_caught_up(struct vgpu_client *c, uint64_t at_most_ns)
 	return true;
 }
 
-uint32_t vgpu_fence_get(struct vgpu_client *c)
+uint32_t vgpu_slot_get(struct vgpu_client *c)
 {
 	(void)c;
 	return slots_given < SLOTS ? slots_given++ : UINT32_MAX;
 }
 
-void vgpu_fence_put(struct vgpu_client *c, uint32_t slot)
+void vgpu_slot_put(struct vgpu_client *c, uint32_t slot)
 {
 	(void)c;
 	(void)slot;
 }
 
-uint64_t vgpu_fence_read(const struct vgpu_client *c, uint32_t slot)
+uint64_t vgpu_slot_read(const struct vgpu_client *c, uint32_t slot)
 {
 	(void)c;
 	return atomic_load(&fences[slot]);
 }
 
-void vgpu_fence_store(struct vgpu_client *c, uint32_t slot, uint64_t value)
+void vgpu_slot_store(struct vgpu_client *c, uint32_t slot, uint64_t value)
 {
 	(void)c;
 	atomic_store(&fences[slot], value);
 }
 
-int vgpu_fence_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns)
+int vgpu_slot_wait(struct vgpu_client *c, uint32_t slot, uint64_t value, uint64_t timeout_ns)
 {
 	fake.waits++;
-	for (int i = 0; vgpu_fence_read(c, slot) < value; i++) {
+	for (int i = 0; vgpu_slot_read(c, slot) < value; i++) {
 		if (fake.lost || fake.sticky)
 			return fake.lost ? fake.lost : fake.sticky;
 		if (i == 10 && timeout_ns > 10000000)
@@ -544,6 +544,12 @@ bool vgpu_client_in_window(const struct vgpu_client *c, uint64_t address)
 	(void)c;
 	return address - VGPU_HOST_WINDOW_BASE < VGPU_WINDOW_BYTES ||
 	       address - VGPU_DEVICE_WINDOW_BASE < VGPU_WINDOW_BYTES;
+}
+
+uint64_t vgpu_client_gpu_address(const struct vgpu_client *c, const void *p)
+{
+	(void)c;
+	return (uintptr_t)p;
 }
 
 uint64_t vgpu_client_window_base(const struct vgpu_client *c)

@@ -237,7 +237,7 @@ static void linking_several_inputs(void **state)
 	assert_int_equal(head.n_inputs, 3);
 	assert_int_equal(head.bytes, bytes);
 	start = image;
-	assert_int_equal(vc_image_size(&start), bytes);
+	assert_int_equal(vgpu_image_size(&start), bytes);
 	assert_int_equal(cuModuleLoadData(&m, image), 0);
 	assert_int_equal(cuModuleUnload(m), 0);
 	assert_int_equal(cuLinkDestroy(link), 0);

@@ -125,7 +125,7 @@ static void error_texts(void **state)
 static void handles_go_stale(void **state)
 {
 	uint64_t old[300], handle;
-	struct vc_object *o;
+	struct vgpu_object *o;
 
 	(void)state;
 	for (int i = 0; i < 300; i++) {
@@ -233,23 +233,23 @@ static void image_sizes(void **state)
 	const void *image = ".version 7.0\n";
 
 	(void)state;
-	assert_int_equal(vc_image_size(&image), 14);
+	assert_int_equal(vgpu_image_size(&image), 14);
 	image = ".v";
-	assert_int_equal(vc_image_size(&image), 0);
+	assert_int_equal(vgpu_image_size(&image), 0);
 	image = "// why\n /* and\n how */\t.version 7.0";
-	assert_int_equal(vc_image_size(&image), 36);
+	assert_int_equal(vgpu_image_size(&image), 36);
 	image = "this is no image";
-	assert_int_equal(vc_image_size(&image), 0);
+	assert_int_equal(vgpu_image_size(&image), 0);
 	image = "/* no end";
-	assert_int_equal(vc_image_size(&image), 0);
+	assert_int_equal(vgpu_image_size(&image), 0);
 	image = "";
-	assert_int_equal(vc_image_size(&image), 0);
+	assert_int_equal(vgpu_image_size(&image), 0);
 	image = NULL;
-	assert_int_equal(vc_image_size(&image), 0);
+	assert_int_equal(vgpu_image_size(&image), 0);
 	image = &fatbin;
-	assert_int_equal(vc_image_size(&image), 48);
+	assert_int_equal(vgpu_image_size(&image), 48);
 	image = &wrapper;
-	assert_int_equal(vc_image_size(&image), 48);
+	assert_int_equal(vgpu_image_size(&image), 48);
 	assert_ptr_equal(image, &fatbin);
 
 	memset(&elf, 0, sizeof(elf));
@@ -261,10 +261,10 @@ static void image_sizes(void **state)
 	elf.s[0] = (Elf64_Shdr){ .sh_type = SHT_PROGBITS, .sh_offset = 1000, .sh_size = 234 };
 	elf.s[1] = (Elf64_Shdr){ .sh_type = SHT_NOBITS, .sh_offset = 5000, .sh_size = 999 };
 	image = &elf;
-	assert_int_equal(vc_image_size(&image), 1234);
+	assert_int_equal(vgpu_image_size(&image), 1234);
 	elf.s[0].sh_size = 0;
 	elf.s[0].sh_offset = 0;
-	assert_int_equal(vc_image_size(&image), sizeof(elf));
+	assert_int_equal(vgpu_image_size(&image), sizeof(elf));
 }
 
 int main(void)
