@@ -135,6 +135,14 @@ def test_sessions_are_shown_with_what_was_opened_over_them(ctl):
             assert ctl.refused("session.list", tenant="red")[0] == "unknown"
 
 
+@pytest.mark.parametrize("number, name", [(0, None), (1, "libcuda"), (2, "libvgpu"), (3, "libnvidia-ml"), (4, None), (255, None)])
+def test_a_program_tells_its_library(ctl, number, name):
+    with ctl.mediator.connect(say_hello=False) as client:
+        assert client.ask(vgpu.hello(features=number << 56)).features == 0
+        row, = ctl.do("session.list")["sessions"]
+        assert row["library"] == name
+
+
 def test_the_end_of_a_session_by_order(ctl):
     with ctl.mediator.connect() as one, ctl.mediator.connect() as two:
         one.open()
@@ -151,12 +159,14 @@ def test_the_end_of_a_session_by_order(ctl):
 
 
 @pytest.mark.parametrize("how", HOWS)
-def test_sessions_keep_their_number_and_age(how):
+def test_sessions_keep_their_number_age_and_library(how):
     with daemon() as d:
-        client = d.m.connect()
+        client = d.m.connect(say_hello=False)
+        client.ask(vgpu.hello(features=2 << 56))
         client.open()
         with control.connect(d.m) as ctl:
             before = ctl.do("session.list")["sessions"]
+            assert before[0]["library"] == "libvgpu"
         d.replace(how)
         with control.connect(d.m) as ctl:
             assert ctl.do("session.list")["sessions"] == before

@@ -309,6 +309,7 @@ static void test_one_wrong_field_is_enough(void **state)
 	REFUSED(good_tenant, tenant.flags, 0x80000000);
 	REFUSED(good_session, session.tenant, 0);
 	REFUSED(good_session, session.flags, 0x80000000);
+	REFUSED(good_session, session.library, LINK_LIBRARIES);
 	REFUSED(good_channel, channel.tenant, 0);
 	REFUSED(good_channel, channel.state, CHANNEL_GONE);
 	REFUSED(good_channel, channel.state, 0xffffffff);
