@@ -7,6 +7,7 @@ usage: generate.py WHAT calls.yaml OUTPUT     WHAT: calls.h calls.c client.h dis
 The table is checked first (unknown types, holes in a layout, records that outgrow a ring record or a reply
 slot); a fault is an error with the record's name, so a bad table never becomes code.
 """
+import pathlib
 import re
 import sys
 
@@ -366,15 +367,77 @@ int dispatch_record(struct executor *x, uint16_t opcode, const uint8_t *payload,
 """)
 
 
-def page(t):
-    out = ["# The channel's records\n\nMade of `protocol/guest/calls.yaml`.\n\n"
-           "| opcode | record | fields | reply | GPU work | what it does |\n|---|---|---|---|---|---|\n"]
-    for r in t.records:
-        fields = ", ".join(f"{f.name}: {f.text}" for f in r.fields) + (" + tail" if r.tail else "")
-        reply = ", ".join(f"{f.name}: {f.text}" for f in r.reply) + (" + tail" if r.reply_tail else "")
-        out.append(f"| {r.number} | {r.name} | {fields} | {reply if r.has_reply else 'none'} | "
-                   f"{'yes' if r.gpu else ''} | {' '.join(r.doc.split())} |\n")
+PAGE_HEAD = """# The channel's records
+
+Made of `protocol/guest/calls.yaml`, for who writes a client; PROTOCOL.md says what surrounds them. All numbers are little
+endian. "byte" counts from the beginning of the record, or of the reply's payload. A record has {header} bytes of header
+(opcode u16, reply slot u16, length u32, cookie u64), its fields, then its tail if it has one; length says where that ends, and
+must say exactly so. A reply's fields stand at the beginning of its slot's payload, its tail behind them.
+
+| type | what is allowed |
+|---|---|
+| u32, u64, i32, f32, u8, char | any value, as far as the text does not say otherwise |
+| TYPE x N | an array of N |
+| enum(NAME) | a number of that enum below |
+| flags(MASK) | u32 without a bit outside the mask |
+| range(A, B) | u32 from A to B |
+| slot(fence) | u32: a slot of the fence page |
+| handle(KIND) | u64: a live object of the channel; else the call's result is 400 |
+| maybe(KIND) | the same, or 0 for none |
+| new(KIND) | u64: a handle that the client chooses, its index free |
+| stream | handle(stream), or 0 for the legacy stream |
+| reserved | u32, 0 |
+
+What breaks one of these rules, but for handles, is malformed and ends the channel with the record's and the field's name. A
+call without reply that is refused leaves its result in the header's deferred_error. Results are numbers of CUDA's CUresult.
+
+## Kinds of handles
+
+| kind | number | indices below |
+|---|---|---|
+"""
+
+
+def limits():
+    """The numbers of common/limits.h that need no arithmetic."""
+    path = pathlib.Path(__file__).resolve().parents[1] / "common" / "limits.h"
+    return dict(re.findall(r"^#define (VGPU_\w+)\s+(\d+)\b", path.read_text(encoding="utf-8"), re.M))
+
+
+def layout_of(fields, begin):
+    return "".join(f"| {begin + f.offset} | {f.name} | {f.text} |\n" for f in fields)
+
+
+def page_of(r):
+    traits = [f"Counts as {r.cost}."]
+    traits += ["GPU work."] if r.gpu else []
+    traits += ["May stand in a graph."] if r.in_graphs else []
+    out = [f"### {r.number} {r.name}\n\n", " ".join([*r.doc.split(), *traits]) + "\n\n"]
+    if r.fields:
+        out.append("| byte | field | type |\n|---|---|---|\n" + layout_of(r.fields, HEADER) + "\n")
+    if not r.tail:
+        tail = "No tail."
+    elif "equals" in r.tail:
+        tail = f"Tail at {HEADER + r.size}: exactly {r.tail['equals']} bytes."
+    else:
+        tail = f"Tail at {HEADER + r.size}: {r.tail['min']} to {r.tail['max']} bytes."
+    reply = "No reply: reply slot 0xffff, cookie 0."
+    if r.has_reply:
+        reply = f"Reply: {r.reply_size} bytes" + (f" and a tail of up to {r.reply_tail['max']}." if r.reply_tail else ".")
+    out.append(f"{tail} {reply}\n\n")
+    if r.reply:
+        out.append("| byte of the reply | field | type |\n|---|---|---|\n" + layout_of(r.reply, 0) + "\n")
     return "".join(out)
+
+
+def page(t):
+    numbers = limits()
+    out = [PAGE_HEAD.format(header=HEADER)]
+    out += [f"| {k} | {h['kind']} | {numbers[h['limit']]} ({h['limit']}) |\n" for k, h in t.handles.items()]
+    out.append("\n## Enums\n\n")
+    out += [f"- {name}: " + ", ".join(f"{v} {i}" for i, v in enumerate(values)) + "\n" for name, values in t.enums.items()]
+    out.append("\n## Records\n\n")
+    return "".join(out + [page_of(r) for r in t.records])
 
 
 def main():
