@@ -2,7 +2,9 @@
 """libvgpu: each program checks itself, natively nothing of it exists."""
 import os
 import pathlib
+import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -71,3 +73,46 @@ def test_mediator_and_executor_killed(mediator):
     client = loses(mediator, mediator.pid)
     assert client.wait(30) == 1, client.lines  # the second device cannot be opened
     assert client.wait_line("error -19")
+
+
+EXAMPLES = stack.SOURCE / "examples"
+KERNELS = EXAMPLES / "kernels.ptx"
+
+
+def run_example(*command, env=None):
+    if why := stack.backend_missing("cpu"):
+        pytest.skip(why)
+    result = stack.run_command([stack.VGPU_RUN, "--private", "--backend", "cpu", "--", *command], 60, stack.clean_environment("cpu", env))
+    assert result.status == 0, result.told()
+    return result.out
+
+
+@pytest.mark.parametrize("name, says", [("vector_add", "1000000 sums, 0 wrong"), ("matrix_product", "in 8 bands: 0 wrong"),
+                                        ("batch_server", "1600 requests of 8 clients")])
+def test_examples(name, says):
+    out = run_example(stack.BUILD / "examples" / f"example-{name}", KERNELS)
+    assert says in out and " 0 " in out, out
+
+
+def test_the_server_makes_batches():
+    out = run_example(stack.BUILD / "examples" / "example-batch_server", KERNELS, "32", "50").split()
+    assert out[0] == "1600" and int(out[6]) < 1600 and out[8] == "0", out
+
+
+def test_example_in_python():
+    out = run_example(sys.executable, EXAMPLES / "vector_add.py", KERNELS,
+                      env={"LD_LIBRARY_PATH": str(stack.BUILD / "guest" / "libvgpu")})
+    assert "100000 sums, 0 wrong" in out
+
+
+def test_examples_build_with_pkg_config(tmp_path):
+    """As a user does it; the library is the build's."""
+    if not shutil.which("make") or not shutil.which("pkg-config"):
+        pytest.skip("make or pkg-config is missing")
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    env = {**os.environ, "PKG_CONFIG_PATH": str(stack.BUILD / "meson-uninstalled")}
+    made = subprocess.run(["make", "-C", tmp_path / "examples"], capture_output=True, text=True, check=False, env=env)
+    assert made.returncode == 0, made.stderr
+    out = run_example(tmp_path / "examples" / "matrix_product", KERNELS,
+                      env={"LD_LIBRARY_PATH": str(stack.BUILD / "guest" / "libvgpu")})
+    assert "0 wrong" in out
