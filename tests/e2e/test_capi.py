@@ -2,6 +2,7 @@
 """libvgpu: each program checks itself, natively nothing of it exists."""
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -116,3 +117,19 @@ def test_examples_build_with_pkg_config(tmp_path):
     out = run_example(tmp_path / "examples" / "matrix_product", KERNELS,
                       env={"LD_LIBRARY_PATH": str(stack.BUILD / "guest" / "libvgpu")})
     assert "0 wrong" in out
+
+
+def prototypes_of_the_manual():
+    for page in (stack.SOURCE / "docs/man").glob("*.3.scd"):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if m := re.fullmatch(r"\*(.+\));\*(\+\+)?", line):
+                text = m[1].replace("\\*", "@")
+                yield re.sub(r"\*_|_\*|\*", "", text).replace("@", "*")
+
+
+def test_the_manual_says_what_the_header_says():
+    abi = (stack.SOURCE / "guest/libvgpu/abi.txt").read_text(encoding="utf-8")
+    assert sorted(prototypes_of_the_manual()) == sorted(re.findall(r"^function (.*)$", abi, re.M))
+    errors = set(re.findall(r"^constant (VGPU_E_\w+)", abi, re.M))
+    page = (stack.SOURCE / "docs/man/vgpu_error_text.3.scd").read_text(encoding="utf-8")
+    assert errors == set(re.findall(r"VGPU_E_\w+", page))
