@@ -16,6 +16,11 @@
 #define VGPU_HOST_WINDOW_BASE	 0x200000000000ull // host memory that the GPU may touch
 #define VGPU_DEVICE_WINDOW_BASE	 0x300000000000ull // device memory
 #define VGPU_WINDOW_BYTES	 VGPU_TIB(1)
+// Where a program has the host windows of clients beside libcuda's: behind all of these, gpu.window_offset
+// included. Executors have nothing of their own there, for in a virtual machine pinned memory has the same
+// address on both sides.
+#define VGPU_APART_BEGIN 0x400000000000ull
+#define VGPU_APART_END	 0x500000000000ull
 
 // Sessions and channels.
 #define VGPU_MAX_TENANTS	     1024

@@ -66,13 +66,12 @@ static bool reserve(void *at, uint64_t bytes)
 }
 
 // In a virtual machine the executor maps pinned memory at the program's address, so that is chosen where an
-// executor has nothing: behind the host windows (gpu.window_offset), before the device windows.
+// executor has nothing of its own (VGPU_APART_BEGIN).
 static int reserve_apart(struct vgpu_client *c)
 {
 	const uint64_t bytes = c->geometry.host_window_bytes;
-	const uint64_t begin = VGPU_HOST_WINDOW_BASE + VGPU_TIB(9), end = VGPU_DEVICE_WINDOW_BASE;
 
-	for (uint64_t at = begin; at <= end - bytes; at += bytes) {
+	for (uint64_t at = VGPU_APART_BEGIN; at <= VGPU_APART_END - bytes; at += bytes) {
 		if (reserve((void *)(uintptr_t)at, bytes)) {
 			c->window = (void *)(uintptr_t)at;
 			c->window_reserved = bytes;

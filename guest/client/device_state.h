@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the GPU is doing, as the mediator tells it: the part of libvgpu for programs that ask about the GPU
+// What the GPU is doing, as the mediator tells it: the part of the client for programs that ask about the GPU
 // without using it (NVML). One connection to the mediator (in a virtual machine: an open file), no channel,
 // no executor. Any thread may call anything; calls on one device are answered one after the other. libc only,
-// like all of libvgpu.
+// like all of the client.
 //
 // Every call ends within VGPU_DEVICE_WAIT_NS, mostly within microseconds; the first one on a host that nobody
 // asked for a while takes longer (a sensor is started, two looks at the tenant's use of the GPU are needed:

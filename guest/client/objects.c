@@ -60,6 +60,24 @@ void *vgpu_object_new(struct vgpu_objects *t)
 	return o;
 }
 
+void *vgpu_object_new_if(struct vgpu_objects *t, bool (*accepts)(const void *object, const void *arg),
+			 const void *arg)
+{
+	struct vgpu_object *refused = NULL, *o;
+
+	while ((o = vgpu_object_new(t)) && !accepts(o, arg)) {
+		o->next = refused;
+		refused = o;
+	}
+	while (refused) {
+		struct vgpu_object *next = refused->next;
+
+		vgpu_object_free(t, refused);
+		refused = next;
+	}
+	return o;
+}
+
 void vgpu_object_publish(const struct vgpu_objects *t, void *object)
 {
 	struct vgpu_object *o = object;

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,9 @@ struct vgpu_objects {
 // A new object, not yet to be found under its handle (which vgpu_object_handle tells): NULL when there is no
 // memory or the limit is reached.
 void *vgpu_object_new(struct vgpu_objects *t);
+// The same at a place that the function accepts, looking at what its last user left there.
+void *vgpu_object_new_if(struct vgpu_objects *t, bool (*accepts)(const void *object, const void *arg),
+			 const void *arg);
 // Makes the object known under its handle.
 void vgpu_object_publish(const struct vgpu_objects *t, void *object);
 // The object's handle is refused from here on; its memory goes back to the table.

@@ -35,27 +35,18 @@ CUresult vc_fence_init(struct vc_fence *fence)
 
 // A place whose slot still waits for a value of its last user rests: that value, coming late, would fall
 // below the new user's.
+static bool is_done(const void *object, const void *offset)
+{
+	const struct vc_fence *fence =
+	    (const struct vc_fence *)(const void *)((const char *)object + *(const size_t *)offset);
+	uint64_t value = atomic_load(&fence->value);
+
+	return !value || vgpu_slot_read(vc_client, fence->slot) >= value;
+}
+
 void *vc_object_new_fenced(enum vc_kind kind, size_t fence_offset)
 {
-	struct vgpu_object *busy = NULL, *object;
-
-	while ((object = vc_object_new(kind))) {
-		const struct vc_fence *fence =
-		    (const struct vc_fence *)(const void *)((char *)object + fence_offset);
-		uint64_t value = atomic_load(&fence->value);
-
-		if (!value || vgpu_slot_read(vc_client, fence->slot) >= value)
-			break;
-		object->next = busy;
-		busy = object;
-	}
-	while (busy) {
-		struct vgpu_object *next = busy->next;
-
-		vc_object_free(kind, busy);
-		busy = next;
-	}
-	return object;
+	return vgpu_object_new_if(&vc_tables[kind], is_done, &fence_offset);
 }
 
 CUresult vc_streams_init(void)

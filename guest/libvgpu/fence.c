@@ -23,20 +23,19 @@ LV_EXPORT int vgpu_fence_new(struct vgpu *gpu, struct vgpu_fence **ret)
 	struct record_event_create record = { .flags = 0 };
 	int result = lv_enter(gpu);
 	struct lv_fence *f;
+	void *object;
 
 	if (result)
 		return result;
 	if (!ret)
 		return VGPU_E_ARGUMENT;
-	f = vgpu_object_new(&gpu->fences);
-	if (!f)
-		return VGPU_E_LIMIT;
-	result = lv_slot_ready(gpu, &f->slot);
-	if (!result) {
-		f->recorded = f->watched = 0;
-		record.event = vgpu_object_handle(&gpu->fences, f);
-		result = lv_error(vgpu_push_event_create(gpu->client, &record));
-	}
+	result = lv_object_new(gpu, &gpu->fences, offsetof(struct lv_fence, slot), &object);
+	if (result)
+		return result;
+	f = object;
+	f->recorded = f->watched = 0;
+	record.event = vgpu_object_handle(&gpu->fences, f);
+	result = lv_error(vgpu_push_event_create(gpu->client, &record));
 	if (result) {
 		vgpu_object_free(&gpu->fences, f);
 		return result;

@@ -46,7 +46,6 @@ struct lv_fence {
 
 struct lv_function {
 	struct vgpu_object object;
-	struct lv_module *module;
 	struct lv_function *next; // of the same module
 	char *name;
 	struct vgpu_param *params;
@@ -68,7 +67,6 @@ struct vgpu {
 	struct vgpu_objects streams, fences, modules, functions, blobs;
 	struct lv_stream *first; // the stream that NULL names
 	struct vgpu_info info;
-	int32_t attributes[160];
 	pthread_mutex_t memory_lock;
 	void *device_memory, *host_memory; // tsearch trees of struct lv_block (memory.c), under the lock
 	pthread_mutex_t load_lock;	   // one image at a time is on its way
@@ -111,8 +109,9 @@ int lv_stream_wait(struct vgpu *gpu, struct lv_stream *s, uint64_t value, uint64
 int lv_stream_end(struct vgpu *gpu, struct lv_stream *s, uint32_t flags);
 int lv_stream_make(struct vgpu *gpu, int priority, struct lv_stream **ret);
 
-// A slot for an object that has none, else its own when the last value asked for has come. VGPU_E_LIMIT.
-int lv_slot_ready(struct vgpu *gpu, struct lv_slot *slot);
+// A new stream or fence, whose slot is at that offset, with a slot that nobody stores in any more.
+// VGPU_E_LIMIT.
+int lv_object_new(struct vgpu *gpu, struct vgpu_objects *t, size_t slot_offset, void **ret);
 // Waits for the slot's value.
 int lv_slot_wait(struct vgpu *gpu, const struct vgpu_slot_value *list, size_t n, uint64_t timeout_ns,
 		 size_t *ret_which);

@@ -200,7 +200,6 @@ static int find_or_make(struct vgpu *gpu, struct lv_module *m, const char *name,
 		function_free(gpu, f);
 		return result;
 	}
-	f->module = m;
 	f->next = m->functions;
 	m->functions = f;
 	vgpu_object_publish(&gpu->functions, f);

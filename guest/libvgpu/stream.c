@@ -13,18 +13,39 @@
 
 // ---- slots
 
-int lv_slot_ready(struct vgpu *gpu, struct lv_slot *slot)
-{
-	struct vgpu_slot_value last = { slot->value, slot->number };
-	size_t which;
+struct wanted {
+	const struct vgpu_client *client;
+	size_t slot_offset;
+};
 
-	// A value of the place's last user, coming late, would fall below the new one's.
-	if (slot->has)
-		return lv_slot_wait(gpu, &last, 1, VGPU_FOREVER, &which);
-	slot->number = vgpu_slot_get(gpu->client);
-	if (slot->number == UINT32_MAX)
+// A value of the place's last user, coming late, would fall below the new one's: such a place rests.
+static bool is_free(const void *object, const void *arg)
+{
+	const struct wanted *w = arg;
+	const struct lv_slot *slot =
+	    (const struct lv_slot *)(const void *)((const char *)object + w->slot_offset);
+
+	return !slot->has || vgpu_slot_read(w->client, slot->number) >= slot->value;
+}
+
+int lv_object_new(struct vgpu *gpu, struct vgpu_objects *t, size_t slot_offset, void **ret)
+{
+	const struct wanted wanted = { gpu->client, slot_offset };
+	void *object = vgpu_object_new_if(t, is_free, &wanted);
+	struct lv_slot *slot;
+
+	if (!object)
 		return VGPU_E_LIMIT;
-	slot->has = true;
+	slot = (struct lv_slot *)(void *)((char *)object + slot_offset);
+	if (!slot->has) {
+		slot->number = vgpu_slot_get(gpu->client);
+		slot->has = slot->number != UINT32_MAX;
+	}
+	if (!slot->has) {
+		vgpu_object_free(t, object);
+		return VGPU_E_LIMIT;
+	}
+	*ret = object;
 	return VGPU_OK;
 }
 
@@ -109,19 +130,18 @@ int lv_stream_end(struct vgpu *gpu, struct lv_stream *s, uint32_t flags)
 
 int lv_stream_make(struct vgpu *gpu, int priority, struct lv_stream **ret)
 {
-	struct lv_stream *s = vgpu_object_new(&gpu->streams);
 	struct record_stream_create record = { .flags = NON_BLOCKING, .priority = priority };
-	int result;
+	struct lv_stream *s;
+	void *object;
+	int result = lv_object_new(gpu, &gpu->streams, offsetof(struct lv_stream, slot), &object);
 
-	if (!s)
-		return VGPU_E_LIMIT;
-	result = lv_slot_ready(gpu, &s->slot);
-	if (!result) {
-		atomic_store(&s->submitted, 0);
-		s->covered = 0;
-		record.stream = vgpu_object_handle(&gpu->streams, s);
-		result = lv_error(vgpu_push_stream_create(gpu->client, &record));
-	}
+	if (result)
+		return result;
+	s = object;
+	atomic_store(&s->submitted, 0);
+	s->covered = 0;
+	record.stream = vgpu_object_handle(&gpu->streams, s);
+	result = lv_error(vgpu_push_stream_create(gpu->client, &record));
 	if (result) {
 		vgpu_object_free(&gpu->streams, s);
 		return result;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host link: messages on SOCK_SEQPACKET unix sockets between a client (libvgpu, vgpu-run, tests) and the
+// The host link: messages on SOCK_SEQPACKET unix sockets between a client (guest/client, vgpu-run, tests) and the
 // mediator, and between the mediator and its executors and its sensor. One packet is one message: a
 // link_header, then the body of that type, nothing behind it. Little endian, reserved fields zero. Fds travel
 // with the message that names them, in the order given there. A mediator that is replaced by another keeps

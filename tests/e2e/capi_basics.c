@@ -187,6 +187,14 @@ static void streams_and_fences(void)
 		FINE(vgpu_fence_wait_any(gpu, list, 2, VGPU_FOREVER, &which));
 		EQUAL(1, which);
 	}
+	// Freed while their work is held up: what is made anew must not wait for it.
+	for (int i = 0; check_computes() && i < 300; i++) {
+		NEED(vgpu_fence_new(gpu, &list[1]));
+		NEED(vgpu_fence_record(gpu, list[1], one));
+		if (vgpu_fence_query(gpu, list[1]) != VGPU_E_NOT_READY)
+			check_bail("a fence behind a closed gate was reached");
+		NEED(vgpu_fence_free(gpu, list[1]));
+	}
 	*(volatile uint32_t *)word = 1;
 	FINE(vgpu_fence_wait_any(gpu, list, 1, VGPU_FOREVER, &which));
 	EQUAL(0, which);

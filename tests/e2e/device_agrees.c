@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// device_agrees [card]: what libvgpu tells about the device (guest/client/device_state.h) is what libcuda
+// device_agrees [card]: what the client tells about the device (guest/client/device_state.h) is what libcuda
 // shows in the same process: identity, memory, this process among the tenant's. card: with readings of a card
 // behind it. Runs through vgpu only.
 #include <string.h>

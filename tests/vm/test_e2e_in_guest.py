@@ -10,7 +10,8 @@ from machine import stack
 import test_programs as process_mode  # of tests/e2e
 
 SHORT = {"init_and_devices", "memory", "pinned_memory", "copies", "stream_order", "events_and_streams", "host_functions", "modules",
-         "kernel_results", "threads", "fork_and_exec", "graphs", "nvml"}
+         "kernel_results", "threads", "fork_and_exec", "graphs", "nvml", "capi_basics", "capi_threads cuda"}
+CAPI = ["capi_basics", "capi_errors", "capi_threads", "capi_threads cuda"]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def machines(device):
         yield get
 
 
-@pytest.mark.parametrize("program", [*process_mode.PROGRAMS, *(f"fault {kind}" for kind in process_mode.FAULTS)])
+@pytest.mark.parametrize("program", [*process_mode.PROGRAMS, *CAPI, *(f"fault {kind}" for kind in process_mode.FAULTS)])
 @pytest.mark.parametrize("backend", ["cpu", "null"])
 def test_program(machines, request, backend, program):
     if not request.config.getoption("--long") and (backend == "null" or program not in SHORT | {"fault illegal"}):

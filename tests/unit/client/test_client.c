@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// libvgpu against a fake host: opening, ring order and wrapping, replies of many threads, fences, the arena's
+// The client against a fake host: opening, ring order and wrapping, replies of many threads, fences, the arena's
 // reuse, pinned memory and adoption in place, and what happens when the host goes away.
 #include <errno.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// libvgpu over the virtual GPU's driver, here a fake one: when it is chosen, calls and waits, memory that is
+// The client over the virtual GPU's driver, here a fake one: when it is chosen, calls and waits, memory that is
 // mapped in place, the end of the channel, a forked child, questions about the device.
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stand-in for libvgpu's device_state.h: tests of libnvml say what the host tells.
+// A stand-in for guest/client/device_state.h: tests of libnvml say what the host tells.
 #ifndef VGPU_TEST_FAKE_DEVICE_H
 #define VGPU_TEST_FAKE_DEVICE_H
 
