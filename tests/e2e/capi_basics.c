@@ -152,7 +152,7 @@ static void streams_and_fences(void)
 	struct vgpu_function *gate = capi_function(gpu, basic, "wait_gate"),
 			     *step = capi_function(gpu, basic, "step");
 	struct vgpu_stream *one, *two;
-	struct vgpu_fence *passed, *start, *list[2];
+	struct vgpu_fence *passed, *start, *list[2], *held;
 	uint32_t *word, got[2] = { 0 }, what;
 	uint64_t gate_at, seen_at, limit = 1ull << 40, value;
 	size_t which = 9;
@@ -189,11 +189,11 @@ static void streams_and_fences(void)
 	}
 	// Freed while their work is held up: what is made anew must not wait for it.
 	for (int i = 0; check_computes() && i < 300; i++) {
-		NEED(vgpu_fence_new(gpu, &list[1]));
-		NEED(vgpu_fence_record(gpu, list[1], one));
-		if (vgpu_fence_query(gpu, list[1]) != VGPU_E_NOT_READY)
+		NEED(vgpu_fence_new(gpu, &held));
+		NEED(vgpu_fence_record(gpu, held, one));
+		if (vgpu_fence_query(gpu, held) != VGPU_E_NOT_READY)
 			check_bail("a fence behind a closed gate was reached");
-		NEED(vgpu_fence_free(gpu, list[1]));
+		NEED(vgpu_fence_free(gpu, held));
 	}
 	*(volatile uint32_t *)word = 1;
 	FINE(vgpu_fence_wait_any(gpu, list, 1, VGPU_FOREVER, &which));
@@ -224,8 +224,8 @@ static void many_objects(void)
 
 	NEED(vgpu_alloc(gpu, 4, &word));
 	for (int i = 0; i < 400; i++) {
-		wrong +=
-		    vgpu_stream_new(gpu, 0, &stream) != VGPU_OK || vgpu_fence_new(gpu, &fence) != VGPU_OK;
+		NEED(vgpu_stream_new(gpu, 0, &stream));
+		NEED(vgpu_fence_new(gpu, &fence));
 		wrong += vgpu_fill(gpu, stream, word, (uint32_t)i, 4, 1, 0) != VGPU_OK;
 		wrong += vgpu_fence_record(gpu, fence, stream) != VGPU_OK;
 		if (i % 2)
