@@ -78,6 +78,7 @@ def test_mediator_and_executor_killed(mediator):
 
 EXAMPLES = stack.SOURCE / "examples"
 KERNELS = EXAMPLES / "kernels.ptx"
+plain = pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="what loads the library is not built with the sanitizers")
 
 
 def run_example(*command, env=None):
@@ -100,12 +101,14 @@ def test_the_server_makes_batches():
     assert out[0] == "1600" and int(out[6]) < 1600 and out[8] == "0", out
 
 
+@plain
 def test_example_in_python():
     out = run_example(sys.executable, EXAMPLES / "vector_add.py", KERNELS,
                       env={"LD_LIBRARY_PATH": str(stack.BUILD / "guest" / "libvgpu")})
     assert "100000 sums, 0 wrong" in out
 
 
+@plain
 def test_examples_build_with_pkg_config(tmp_path):
     """As a user does it; the library is the build's."""
     if not shutil.which("make") or not shutil.which("pkg-config"):
