@@ -5,14 +5,17 @@
 
 #include <string.h>
 
+#include "common/cleanup.h"
 #include "common/log.h"
 #include "protocol/guest/vgpu_pci.h"
 #include "protocol/host/link.h"
+#include "stub/personality/custom.h"
+#include "stub/vfio_user.h"
 
 void device_init(struct stub *s)
 {
 	memset(&s->config, 0, sizeof(s->config));
-	s->personality->reset(&s->config);
+	custom_config(&s->config);
 	if (s->pci_vendor)
 		config_space_identify(&s->config, s->pci_vendor, s->pci_device);
 	registers_reset(&s->registers);
@@ -58,10 +61,10 @@ void device_channel_gone(struct stub *s)
 		commands_disable(s);
 		set_status(s, VGPU_STATUS_ENABLED, false);
 	}
-	server_go_on(s);
+	server_go_on(&s->server);
 }
 
-void device_reset(struct stub *s)
+static void reset(struct stub *s)
 {
 	commands_forget(s);
 	commands_disable(s);
@@ -70,14 +73,9 @@ void device_reset(struct stub *s)
 	device_init(s);
 }
 
-void device_detach(struct stub *s)
-{
-	device_reset(s);
-	irq_done(&s->irq);
-	dma_done(&s->dma);
-}
-
-uint64_t device_lose_memory(struct stub *s, uint64_t address, uint64_t bytes)
+// Channels that have some of the memory are ended at once. Returns who they are; they may use the memory
+// until they are not busy.
+static uint64_t lose_memory(struct stub *s, uint64_t address, uint64_t bytes)
 {
 	uint64_t users = device_busy(s, dma_users(&s->dma, address, bytes));
 
@@ -119,13 +117,98 @@ void device_interrupt(struct stub *s, uint32_t cause)
 	irq_raise(&s->irq);
 }
 
-void device_read(struct stub *s, uint32_t region, uint64_t offset, void *to, uint32_t count)
+// ---- what the server asks for ----
+
+static bool on_accept(struct server *v)
 {
-	memset(to, 0, count);
-	if (region == VFIO_USER_REGION_CONFIG)
-		config_space_read(&s->config, offset, to, count);
-	if (region != VFIO_USER_REGION_BAR0)
+	(void)v;
+	return true;
+}
+
+static void on_idle(struct server *v)
+{
+	struct stub *s = v->opaque;
+
+	if (s->stopping || s->once)
+		sd_event_exit(s->event, 0);
+}
+
+static uint64_t on_busy(const struct server *v, uint64_t users)
+{
+	return device_busy(v->opaque, users);
+}
+
+static void on_reset(struct server *v)
+{
+	reset(v->opaque);
+}
+
+static void on_detach(struct server *v)
+{
+	struct stub *s = v->opaque;
+
+	reset(s);
+	irq_done(&s->irq);
+	dma_done(&s->dma);
+	s->warned = false;
+}
+
+// Whoever has memory in the range loses it; the reply to the monitor waits for that.
+static int on_unmap(struct server *v, uint64_t address, uint64_t bytes, uint64_t *users)
+{
+	struct stub *s = v->opaque;
+
+	*users |= lose_memory(s, address, bytes);
+	return -dma_remove(&s->dma, address, bytes);
+}
+
+// Maps are not refused: a monitor can do nothing about that, and QEMU says one line of it to nobody. What
+// comes over a map that is there replaces it. What there is no room for is memory that is not shared: guests
+// that name it are told so.
+static int on_map(struct server *v, const struct vfio_user_request *r, int fd, uint64_t *users)
+{
+	struct stub *s = v->opaque;
+	uint64_t address = r->u.map.address, bytes = r->u.map.bytes;
+	int error = dma_overlaps(&s->dma, address, bytes) ? on_unmap(v, address, bytes, users) : 0;
+
+	if (error) {
+		close_fd(&fd);
+		return error;
+	}
+	error = dma_add(&s->dma, address, bytes, fd, r->u.map.offset, r->u.map.writable);
+	if (error < 0)
+		log_error("memory at 0x%llx will not be shared with programs of the VM: %s",
+			  (unsigned long long)address, strerror(-error));
+	return 0;
+}
+
+static uint64_t on_region_bytes(const struct server *v, uint32_t region)
+{
+	(void)v;
+	return region == VFIO_USER_REGION_BAR0	   ? VGPU_BAR0_BYTES
+	       : region == VFIO_USER_REGION_CONFIG ? CONFIG_SPACE_BYTES
+						   : 0;
+}
+
+static void warn_not_shared(struct stub *s)
+{
+	if (s->warned || s->dma.n_shared)
 		return;
+	s->warned = true;
+	log_error(
+	    "the VM's memory is not shared with this process (share=on of its memory backend, or ordinary "
+	    "pages, are missing): its programs cannot use the GPU");
+}
+
+static void on_read(struct server *v, uint32_t region, uint64_t offset, void *to, uint32_t count)
+{
+	struct stub *s = v->opaque;
+
+	if (region == VFIO_USER_REGION_CONFIG) {
+		config_space_read(&s->config, offset, to, count);
+		return;
+	}
+	warn_not_shared(s);
 	// Memory may come and go: looked at when it is asked for.
 	s->registers.status &= ~(uint32_t)VGPU_STATUS_NO_SHARED;
 	if (!s->dma.n_shared)
@@ -133,14 +216,16 @@ void device_read(struct stub *s, uint32_t region, uint64_t offset, void *to, uin
 	registers_read(&s->registers, offset, to, count);
 }
 
-void device_write(struct stub *s, uint32_t region, uint64_t offset, const void *from, uint32_t count)
+static void on_write(struct server *v, uint32_t region, uint64_t offset, const void *from, uint32_t count)
 {
+	struct stub *s = v->opaque;
 	uint32_t arg;
 
-	if (region == VFIO_USER_REGION_CONFIG)
+	if (region == VFIO_USER_REGION_CONFIG) {
 		config_space_write(&s->config, offset, from, count);
-	if (region != VFIO_USER_REGION_BAR0)
 		return;
+	}
+	warn_not_shared(s);
 	switch (registers_write(&s->registers, offset, from, count, &arg)) {
 	case REGISTER_NOTHING: break;
 	case REGISTER_DOORBELL: channel_doorbell(&s->channels[arg]); break;
@@ -153,3 +238,17 @@ void device_write(struct stub *s, uint32_t region, uint64_t offset, const void *
 		break;
 	}
 }
+
+const struct server_device device_server = {
+	.name = "vgpu",
+	.accepts = on_accept,
+	.region_bytes = on_region_bytes,
+	.read = on_read,
+	.write = on_write,
+	.reset = on_reset,
+	.detach = on_detach,
+	.map = on_map,
+	.unmap = on_unmap,
+	.busy = on_busy,
+	.idle = on_idle,
+};

@@ -12,19 +12,8 @@
 // As after power-on; with the next generation.
 void device_init(struct stub *s);
 
-// Every channel is ended at once; the device is as after power-on, but for channels whose executors are not
-// gone.
-void device_reset(struct stub *s);
-
-// The monitor is gone: reset, and all of its memory and interrupts forgotten.
-void device_detach(struct stub *s);
-
-void device_read(struct stub *s, uint32_t region, uint64_t offset, void *to, uint32_t count);
-void device_write(struct stub *s, uint32_t region, uint64_t offset, const void *from, uint32_t count);
-
-// Memory of the VM goes away: channels that have some in the range are ended at once. Returns who they are;
-// they may use the memory until they are not busy.
-uint64_t device_lose_memory(struct stub *s, uint64_t address, uint64_t bytes);
+// What the server's messages do with it; opaque is the stub.
+extern const struct server_device device_server;
 
 // Which of the channels have executors (or may).
 uint64_t device_busy(const struct stub *s, uint64_t channels);

@@ -22,6 +22,7 @@ union host_packet {
 	struct link_hello_ok hello;
 	struct link_device_rows rows;
 	struct link_error error;
+	struct link_vm vm;
 	char bytes[LINK_MAX_PACKET];
 };
 
@@ -170,9 +171,31 @@ static bool take_hello(struct stub *s, const struct link_hello_ok *m)
 	s->registers.tenant_id = m->tenant_id;
 	s->registers.weight = m->weight;
 	s->registers.memory_quota = m->memory_quota;
+	s->identity.setup.memory_bytes = m->memory_quota;
+	if (!(m->features & LINK_FEATURE_PERSONALITY))
+		identity_tell(&s->identity, false, "");
 	log_info("mediator %s answers: tenant %u, weight %u", s->tenant_path, m->tenant_id, m->weight);
 	device_host_answers(s, true);
 	return true;
+}
+
+static void take_vm(struct stub *s, struct link_vm *m)
+{
+	m->vm[sizeof(m->vm) - 1] = '\0';
+	identity_tell(&s->identity, m->personality == LINK_PERSONALITY_NVIDIA, m->vm);
+}
+
+static void tell_registers(struct stub *s, uint32_t cookie)
+{
+	static struct link_registers m; // large for a stack
+	unsigned at = 0;
+	bool more;
+
+	do {
+		more = identity_registers(&s->identity, cookie, &at, &m);
+		if (seqpacket_send(s->host.link, &m, m.header.length, NULL, 0, MSG_DONTWAIT) < 0)
+			return; // the mediator gives up waiting
+	} while (more);
 }
 
 static bool handle_packet(struct stub *s, union host_packet *p, size_t n)
@@ -186,6 +209,16 @@ static bool handle_packet(struct stub *s, union host_packet *p, size_t n)
 		if (n < offsetof(struct link_device_rows, process))
 			return false;
 		take_answer(s, p, n);
+		return true;
+	case LINK_VM:
+		if (n != sizeof(p->vm) || !s->host.up)
+			return false;
+		take_vm(s, &p->vm);
+		return true;
+	case LINK_REGISTERS_ASK:
+		if (n != sizeof(p->header) || !s->host.up)
+			return false;
+		tell_registers(s, p->header.cookie);
 		return true;
 	case LINK_DEVICE_STATE: take_answer(s, p, n); return true;
 	case LINK_ERROR:
@@ -228,7 +261,7 @@ static int connect_now(struct stub *s)
 		.header = { LINK_MAGIC, LINK_HELLO, 0, sizeof(m), 1 },
 		.version_min = LINK_VERSION,
 		.version_max = LINK_VERSION,
-		.features = LINK_FEATURE_VM,
+		.features = LINK_FEATURE_VM | LINK_FEATURE_PERSONALITY,
 	};
 	struct host *h = &s->host;
 	int r;

@@ -19,13 +19,15 @@
 // Executors that have not ended by then are the mediator's business.
 #define STOP_LIMIT_NS (2 * NSEC_PER_SEC)
 
-enum { KEY_ONCE = 1000, KEY_PCI_ID, KEY_LOG, KEY_SANDBOX };
+enum { KEY_ONCE = 1000, KEY_PCI_ID, KEY_LOG, KEY_SANDBOX, KEY_PERSONALITY, KEY_MODEL, KEY_BAR1 };
 
 struct options {
 	const char *socket, *tenant_socket;
 	bool once, no_sandbox, sandbox_log;
 	enum log_level level;
-	uint16_t pci_vendor, pci_device; // 0: the personality's
+	uint16_t pci_vendor, pci_device; // 0: the transport's own
+	enum identity_choice identity;
+	struct nvidia_setup nvidia;
 };
 
 static struct stub stub; // too large for a stack
@@ -52,8 +54,9 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
 	s->stopping = true;
 	sd_event_add_time(s->event, &s->stop_timer, CLOCK_MONOTONIC,
 			  (clock_now_ns() + STOP_LIMIT_NS) / NSEC_PER_USEC, 1000, on_stop_limit, s);
-	server_done(s);
-	server_go_on(s);
+	identity_done(&s->identity);
+	server_done(&s->server);
+	server_go_on(&s->server);
 	return 0;
 }
 
@@ -84,10 +87,12 @@ static int start(struct stub *s, const struct options *o)
 	s->socket_path = o->socket;
 	s->tenant_path = o->tenant_socket;
 	s->once = o->once;
-	s->personality = &personality_custom;
 	s->pci_vendor = o->pci_vendor;
 	s->pci_device = o->pci_device;
-	server_init(&s->server);
+	server_init(&s->server, &device_server, s, &s->irq);
+	s->identity.choice = o->identity;
+	s->identity.setup = o->nvidia;
+	identity_init(&s->identity);
 	host_init(&s->host);
 	dma_init(&s->dma);
 	irq_init(&s->irq);
@@ -99,7 +104,9 @@ static int start(struct stub *s, const struct options *o)
 		r = host_start(s);
 	if (r < 0)
 		return r;
-	r = server_start(s);
+	r = server_start(&s->server, s->event, o->socket);
+	if (r >= 0)
+		r = identity_start(s);
 	if (r < 0)
 		log_error("socket %s: %s", o->socket,
 			  r == -EADDRINUSE ? "somebody answers there" : strerror(-r));
@@ -111,7 +118,7 @@ static int run(struct stub *s, const struct options *o)
 	int r = start(s, o);
 
 	if (r >= 0)
-		log_info("ready: %s, a device of personality %s", o->socket, s->personality->name);
+		log_info("ready: %s%s%s", o->socket, s->identity.path[0] ? " and " : "", s->identity.path);
 	if (r >= 0) {
 		sd_notify(0, "READY=1");
 		if (!o->no_sandbox)
@@ -123,7 +130,8 @@ static int run(struct stub *s, const struct options *o)
 		r = sd_event_loop(s->event);
 	if (r < 0)
 		log_error("%s", strerror(-r));
-	server_done(s);
+	identity_done(&s->identity);
+	server_done(&s->server);
 	host_done(&s->host);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
@@ -135,7 +143,15 @@ static const struct argp_option options[] = {
 	{ "tenant-socket", 't', "PATH", 0,
 	  "The mediator's socket of the VM's tenant ($VGPU_SOCKET, " LINK_SOCKET_DEFAULT ")", 0 },
 	{ "once", KEY_ONCE, NULL, 0, "End when the first monitor goes", 0 },
-	{ "pci-id", KEY_PCI_ID, "VENDOR:DEVICE", 0, "Ids on the PCI bus, four hexadecimal digits each", 0 },
+	{ "pci-id", KEY_PCI_ID, "VENDOR:DEVICE", 0,
+	  "Ids on the PCI bus of vgpu's own device, four hexadecimal digits each", 0 },
+	{ "personality", KEY_PERSONALITY, "NAME", 0,
+	  "custom; or nvidia: also a device with an NVIDIA GPU's identity, on PATH" LINK_IDENTITY_SUFFIX
+	  ". Default: as the mediator says of the VM",
+	  0 },
+	{ "nvidia-model", KEY_MODEL, "NAME", 0, "That device: h100-sxm (default) or h100-pcie", 0 },
+	{ "nvidia-bar1", KEY_BAR1, "MIB", 0,
+	  "Its framebuffer aperture, a power of two from 64 to 131072 (512)", 0 },
 	{ "log", KEY_LOG, "LEVEL", 0, "error, warning, info or debug", 0 },
 	{ "sandbox", KEY_SANDBOX, "HOW", 0, "enforce, log or off", 0 },
 	{ 0 },
@@ -154,6 +170,24 @@ static bool parse_pci_id(const char *text, struct options *o)
 	return o->pci_vendor && o->pci_vendor != 0xffff;
 }
 
+static bool parse_bar1(const char *text, uint64_t *ret)
+{
+	char *end;
+	unsigned long long mib = strtoull(text, &end, 10);
+
+	if (!text[0] || *end || mib & (mib - 1) || mib < NVIDIA_BAR1_LEAST_BYTES >> 20 ||
+	    mib > NVIDIA_BAR1_MOST_BYTES >> 20)
+		return false;
+	*ret = mib << 20;
+	return true;
+}
+
+static bool parse_personality(const char *text, enum identity_choice *ret)
+{
+	*ret = strcmp(text, "nvidia") == 0 ? IDENTITY_ALWAYS : IDENTITY_NEVER;
+	return *ret == IDENTITY_ALWAYS || strcmp(text, "custom") == 0;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -165,6 +199,19 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case KEY_PCI_ID:
 		if (!parse_pci_id(arg, o))
 			argp_error(state, "--pci-id is like 1234:abcd");
+		break;
+	case KEY_PERSONALITY:
+		if (!parse_personality(arg, &o->identity))
+			argp_error(state, "--personality is custom or nvidia");
+		break;
+	case KEY_MODEL:
+		o->nvidia.model = nvidia_model_find(arg);
+		if (!o->nvidia.model)
+			argp_error(state, "--nvidia-model is h100-sxm or h100-pcie");
+		break;
+	case KEY_BAR1:
+		if (!parse_bar1(arg, &o->nvidia.bar1_bytes))
+			argp_error(state, "--nvidia-bar1 is a power of two from 64 to 131072");
 		break;
 	case KEY_LOG:
 		if (log_level_from_name(arg, &o->level) < 0)
@@ -205,7 +252,9 @@ int main(int argc, char **argv)
 {
 	const char *from_env = getenv(LINK_SOCKET_ENV);
 	struct options o = { .level = LOG_INFO,
-			     .tenant_socket = from_env && from_env[0] ? from_env : LINK_SOCKET_DEFAULT };
+			     .tenant_socket = from_env && from_env[0] ? from_env : LINK_SOCKET_DEFAULT,
+			     .nvidia = { .model = nvidia_model_default(),
+					 .bar1_bytes = NVIDIA_BAR1_DEFAULT_BYTES } };
 
 	argp_program_version = "vgpu-stub " VGPU_VERSION;
 	argp_parse(&parser, argc, argv, ARGP_NO_ARGS, NULL, &o);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The connection to the monitor; see the header. Whatever comes is decoded by vfio_user.c; what cannot be
+// The connection to a monitor; see the header. Whatever comes is decoded by vfio_user.c; what cannot be
 // decoded gets an error, what cannot be followed any further ends the connection, and with it whatever the VM
 // had.
 #include "stub/server.h"
@@ -14,8 +14,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "stub/device.h"
-#include "stub/host.h"
+#include "stub/irq.h"
 #include "stub/vfio_user.h"
 
 #define MESSAGES_A_ROUND 64
@@ -23,9 +22,12 @@
 
 static const char capabilities[] = "{\"capabilities\":{\"max_msg_fds\":16,\"max_data_xfer_size\":65536}}";
 
-void server_init(struct server *v)
+void server_init(struct server *v, const struct server_device *device, void *opaque, struct irq *irq)
 {
 	memset(v, 0, sizeof(*v));
+	v->device = device;
+	v->opaque = opaque;
+	v->irq = irq;
 	v->listen_fd = v->fd = -1;
 }
 
@@ -37,21 +39,18 @@ static void drop_fds(struct server *v)
 
 // ---- the end of a connection ----
 
-static void detach(struct stub *s, const char *why)
+static void detach(struct server *v, const char *why)
 {
-	struct server *v = &s->server;
-
-	log_info("the monitor is gone%s%s", why ? ": " : "", why ? why : "");
+	log_info("%s: the monitor is gone%s%s", v->device->name, why ? ": " : "", why ? why : "");
 	drop_fds(v);
 	v->source = sd_event_source_disable_unref(v->source);
 	v->hold_timer = sd_event_source_disable_unref(v->hold_timer);
 	close_fd(&v->fd);
-	v->greeted = v->warned = v->reply_waits = false;
+	v->greeted = v->reply_waits = false;
 	v->held = 0;
 	v->got = v->out_bytes = v->out_sent = 0;
-	host_disconnect(s);
-	device_detach(s);
-	server_go_on(s); // the next one, or the end, when all executors are gone
+	v->device->detach(v);
+	server_go_on(v); // the next one, or the end, when nobody uses memory
 }
 
 // ---- replies ----
@@ -64,10 +63,8 @@ static void watch(struct server *v)
 }
 
 // False: the connection is gone.
-static bool flush(struct stub *s)
+static bool flush(struct server *v)
 {
-	struct server *v = &s->server;
-
 	while (v->out_sent < v->out_bytes) {
 		ssize_t n = send(v->fd, v->out.bytes + v->out_sent, v->out_bytes - v->out_sent,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -75,7 +72,7 @@ static bool flush(struct stub *s)
 		if (n < 0 && errno == EAGAIN)
 			return true;
 		if (n < 0) {
-			detach(s, strerror(errno));
+			detach(v, strerror(errno));
 			return false;
 		}
 		v->out_sent += (size_t)n;
@@ -119,22 +116,19 @@ static int on_hold_limit(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-static void hold(struct stub *s, uint64_t channels)
+static void hold(struct server *v, uint64_t channels)
 {
-	struct server *v = &s->server;
-
-	v->held = device_busy(s, channels);
+	v->held = v->device->busy(v, channels);
 	v->reply_waits = v->held;
 	if (v->held)
-		sd_event_add_time(s->event, &v->hold_timer, CLOCK_MONOTONIC,
-				  (clock_now_ns() + HOLD_LIMIT_NS) / NSEC_PER_USEC, 1000, on_hold_limit, s);
+		sd_event_add_time(v->event, &v->hold_timer, CLOCK_MONOTONIC,
+				  (clock_now_ns() + HOLD_LIMIT_NS) / NSEC_PER_USEC, 1000, on_hold_limit, v);
 }
 
 // ---- messages ----
 
-static void do_version(struct stub *s, const struct vfio_user_request *r)
+static void do_version(struct server *v, const struct vfio_user_request *r)
 {
-	struct server *v = &s->server;
 	struct vfio_user_version *m;
 
 	if (v->greeted || r->u.version.major != 0) {
@@ -145,47 +139,29 @@ static void do_version(struct stub *s, const struct vfio_user_request *r)
 	memcpy(m->text, capabilities, sizeof(capabilities));
 	v->greeted = true;
 	// Not all monitors reset the device when they begin.
-	device_reset(s);
+	v->device->reset(v);
 }
 
-// Whoever has memory in the range loses it; the reply to what is in waits for that. 0, or an errno: nothing
-// changed.
-static int lose_memory(struct stub *s, uint64_t address, uint64_t bytes, uint64_t *ret_users)
+static void do_map(struct server *v, const struct vfio_user_request *r)
 {
-	*ret_users = device_lose_memory(s, address, bytes);
-	return -dma_remove(&s->dma, address, bytes);
-}
-
-// Maps are not refused: a monitor can do nothing about that, and QEMU says one line of it to nobody. What
-// comes over a map that is there replaces it. What there is no room for is memory that is not shared: guests
-// that name it are told so.
-static void do_map(struct stub *s, const struct vfio_user_request *r)
-{
-	struct server *v = &s->server;
-	uint64_t address = r->u.map.address, bytes = r->u.map.bytes, users = 0;
-	int error = dma_overlaps(&s->dma, address, bytes) ? lose_memory(s, address, bytes, &users) : 0;
 	int fd = v->n_fds ? take_fd(&v->fds[--v->n_fds]) : -1;
+	uint64_t users = 0;
+	int error = v->device->map(v, r, fd, &users);
 
 	if (error) {
-		close_fd(&fd);
 		reply_error(v, error);
 		return;
 	}
-	error = dma_add(&s->dma, address, bytes, fd, r->u.map.offset, r->u.map.writable);
-	if (error < 0)
-		log_error("memory at 0x%llx will not be shared with programs of the VM: %s",
-			  (unsigned long long)address, strerror(-error));
 	begin_reply(v, 0);
-	hold(s, users);
+	hold(v, users);
 }
 
-static void do_unmap(struct stub *s, const struct vfio_user_request *r)
+static void do_unmap(struct server *v, const struct vfio_user_request *r)
 {
-	struct server *v = &s->server;
 	uint64_t address = r->u.unmap.all ? 0 : r->u.unmap.address;
 	uint64_t bytes = r->u.unmap.all ? UINT64_MAX : r->u.unmap.bytes;
-	uint64_t users;
-	int error = lose_memory(s, address, bytes, &users);
+	uint64_t users = 0;
+	int error = v->device->unmap(v, address, bytes, &users);
 
 	if (error) {
 		reply_error(v, error);
@@ -193,30 +169,27 @@ static void do_unmap(struct stub *s, const struct vfio_user_request *r)
 	}
 	memcpy(begin_reply(v, sizeof(struct vfio_user_dma_unmap)), v->in.bytes + sizeof(v->in.header),
 	       sizeof(struct vfio_user_dma_unmap));
-	hold(s, users);
+	hold(v, users);
 }
 
-static void do_region_info(struct stub *s, const struct vfio_user_request *r)
+static void do_region_info(struct server *v, const struct vfio_user_request *r)
 {
-	struct vfio_user_region_info *m = begin_reply(&s->server, sizeof(*m));
+	struct vfio_user_region_info *m = begin_reply(v, sizeof(*m));
 
 	m->argsz = sizeof(*m);
 	m->index = r->u.index;
-	if (r->u.index == VFIO_USER_REGION_BAR0)
-		m->bytes = s->personality->bar0_bytes;
-	if (r->u.index == VFIO_USER_REGION_CONFIG)
-		m->bytes = CONFIG_SPACE_BYTES;
+	m->bytes = v->device->region_bytes(v, r->u.index);
 	if (m->bytes) // not mappable: then writes are posted
 		m->flags = VFIO_USER_REGION_READABLE | VFIO_USER_REGION_WRITABLE;
 }
 
-static void do_infos(struct stub *s, const struct vfio_user_request *r)
+static void do_infos(struct server *v, const struct vfio_user_request *r)
 {
 	if (r->command == VFIO_USER_DEVICE_GET_INFO) {
-		uint32_t asked = s->server.in.header.size - (uint32_t)sizeof(s->server.in.header);
+		uint32_t asked = v->in.header.size - (uint32_t)sizeof(v->in.header);
 		bool longer = asked >= VFIO_USER_DEVICE_INFO_MAX_BYTES;
 		struct vfio_user_device_info *m =
-		    begin_reply(&s->server, longer ? VFIO_USER_DEVICE_INFO_MAX_BYTES : sizeof(*m));
+		    begin_reply(v, longer ? VFIO_USER_DEVICE_INFO_MAX_BYTES : sizeof(*m));
 
 		*m = (struct vfio_user_device_info){
 			.argsz = longer ? VFIO_USER_DEVICE_INFO_MAX_BYTES : sizeof(*m),
@@ -225,7 +198,7 @@ static void do_infos(struct stub *s, const struct vfio_user_request *r)
 			.n_irqs = VFIO_USER_IRQS,
 		};
 	} else {
-		struct vfio_user_irq_info *m = begin_reply(&s->server, sizeof(*m));
+		struct vfio_user_irq_info *m = begin_reply(v, sizeof(*m));
 
 		*m = (struct vfio_user_irq_info){
 			.argsz = sizeof(*m),
@@ -236,10 +209,9 @@ static void do_infos(struct stub *s, const struct vfio_user_request *r)
 	}
 }
 
-static void do_set_irqs(struct stub *s, const struct vfio_user_request *r)
+static void do_set_irqs(struct server *v, const struct vfio_user_request *r)
 {
-	struct server *v = &s->server;
-	int error = irq_set(&s->irq, &r->u.irqs, v->fds, v->n_fds);
+	int error = irq_set(v->irq, &r->u.irqs, v->fds, v->n_fds);
 
 	if (error)
 		reply_error(v, error);
@@ -247,87 +219,65 @@ static void do_set_irqs(struct stub *s, const struct vfio_user_request *r)
 		begin_reply(v, 0);
 }
 
-static uint64_t region_bytes(const struct stub *s, uint32_t region)
-{
-	return region == VFIO_USER_REGION_BAR0	   ? s->personality->bar0_bytes
-	       : region == VFIO_USER_REGION_CONFIG ? CONFIG_SPACE_BYTES
-						   : 0;
-}
-
-static void warn_not_shared(struct stub *s)
-{
-	struct server *v = &s->server;
-
-	if (v->warned || s->dma.n_shared)
-		return;
-	v->warned = true;
-	log_error(
-	    "the VM's memory is not shared with this process (share=on of its memory backend, or ordinary "
-	    "pages, are missing): its programs cannot use the GPU");
-}
-
-static void do_access(struct stub *s, const struct vfio_user_request *r)
+static void do_access(struct server *v, const struct vfio_user_request *r)
 {
 	struct vfio_user_access *m;
 	uint64_t end = r->u.access.offset + r->u.access.count;
 
-	if (end > region_bytes(s, r->u.access.region)) {
-		reply_error(&s->server, EINVAL);
+	if (end > v->device->region_bytes(v, r->u.access.region)) {
+		reply_error(v, EINVAL);
 		return;
 	}
-	m = begin_reply(&s->server, sizeof(*m) + (r->u.access.data ? 0 : r->u.access.count));
+	m = begin_reply(v, sizeof(*m) + (r->u.access.data ? 0 : r->u.access.count));
 	m->offset = r->u.access.offset;
 	m->region = r->u.access.region;
 	m->count = r->u.access.count;
-	if (r->u.access.region == VFIO_USER_REGION_BAR0)
-		warn_not_shared(s);
 	if (r->u.access.data)
-		device_write(s, m->region, m->offset, r->u.access.data, m->count);
+		v->device->write(v, m->region, m->offset, r->u.access.data, m->count);
 	else
-		device_read(s, m->region, m->offset, m->data, m->count);
+		v->device->read(v, m->region, m->offset, m->data, m->count);
 }
 
-static void do_request(struct stub *s, const struct vfio_user_request *r)
+static void do_request(struct server *v, const struct vfio_user_request *r)
 {
-	if (!s->server.greeted && r->command != VFIO_USER_VERSION) {
-		reply_error(&s->server, EINVAL);
+	if (!v->greeted && r->command != VFIO_USER_VERSION) {
+		reply_error(v, EINVAL);
 		return;
 	}
 	switch (r->command) {
-	case VFIO_USER_VERSION: do_version(s, r); break;
-	case VFIO_USER_DMA_MAP: do_map(s, r); break;
-	case VFIO_USER_DMA_UNMAP: do_unmap(s, r); break;
-	case VFIO_USER_DEVICE_GET_REGION_INFO: do_region_info(s, r); break;
-	case VFIO_USER_DEVICE_SET_IRQS: do_set_irqs(s, r); break;
+	case VFIO_USER_VERSION: do_version(v, r); break;
+	case VFIO_USER_DMA_MAP: do_map(v, r); break;
+	case VFIO_USER_DMA_UNMAP: do_unmap(v, r); break;
+	case VFIO_USER_DEVICE_GET_REGION_INFO: do_region_info(v, r); break;
+	case VFIO_USER_DEVICE_SET_IRQS: do_set_irqs(v, r); break;
 	case VFIO_USER_REGION_READ:
-	case VFIO_USER_REGION_WRITE: do_access(s, r); break;
+	case VFIO_USER_REGION_WRITE: do_access(v, r); break;
 	case VFIO_USER_DEVICE_RESET:
-		device_reset(s);
-		begin_reply(&s->server, 0);
-		hold(s, ALL_CHANNELS);
+		v->device->reset(v);
+		begin_reply(v, 0);
+		hold(v, SERVER_ALL_USERS);
 		break;
-	default: do_infos(s, r); break;
+	default: do_infos(v, r); break;
 	}
 }
 
 // The whole message is there. False: the connection is gone.
-static bool handle(struct stub *s)
+static bool handle(struct server *v)
 {
-	struct server *v = &s->server;
 	struct vfio_user_request r;
 	int error = vfio_user_decode(&v->in.header, v->in.bytes + sizeof(v->in.header), v->n_fds, &r);
 
 	if (error)
 		reply_error(v, error);
 	else
-		do_request(s, &r);
+		do_request(v, &r);
 	drop_fds(v);
 	v->got = 0;
 	if (v->fd < 0)
 		return false;
 	if (r.no_reply)
 		v->out_bytes = 0;
-	return v->reply_waits || flush(s);
+	return v->reply_waits || flush(v);
 }
 
 // ---- bytes in ----
@@ -385,30 +335,29 @@ static int receive(struct server *v)
 
 static int on_monitor(sd_event_source *source, int fd, uint32_t events, void *userdata)
 {
-	struct stub *s = userdata;
-	struct server *v = &s->server;
+	struct server *v = userdata;
 
 	(void)source;
 	(void)fd;
 	if (v->reply_waits) { // only a hang-up comes through
 		if (events & (EPOLLHUP | EPOLLERR))
-			detach(s, NULL);
+			detach(v, NULL);
 		return 0;
 	}
-	if (v->out_bytes && !flush(s))
+	if (v->out_bytes && !flush(v))
 		return 0;
 	for (int i = 0; i < MESSAGES_A_ROUND && !v->out_bytes && !v->reply_waits; i++) {
 		int r = receive(v);
 
 		if (r < 0) {
-			detach(s, r == -ECONNRESET ? NULL
+			detach(v, r == -ECONNRESET ? NULL
 				  : r == -EPROTO   ? "malformed message"
 						   : strerror(-r));
 			return 0;
 		}
 		if (!r)
 			break;
-		if (!handle(s))
+		if (!handle(v))
 			return 0;
 	}
 	watch(v);
@@ -419,8 +368,7 @@ static int on_monitor(sd_event_source *source, int fd, uint32_t events, void *us
 
 static int on_listen(sd_event_source *source, int listen_fd, uint32_t events, void *userdata)
 {
-	struct stub *s = userdata;
-	struct server *v = &s->server;
+	struct server *v = userdata;
 	cleanup_fd int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	int r;
 
@@ -429,10 +377,12 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t events, vo
 	if (fd < 0)
 		return 0;
 	if (v->fd >= 0) {
-		log_warning("a second monitor came; the device is in use");
+		log_warning("%s: a second monitor came; the device is in use", v->device->name);
 		return 0;
 	}
-	r = sd_event_add_io(s->event, &v->source, fd, EPOLLIN, on_monitor, s);
+	if (!v->device->accepts(v))
+		return 0;
+	r = sd_event_add_io(v->event, &v->source, fd, EPOLLIN, on_monitor, v);
 	if (r < 0) {
 		log_error("accepting a monitor: %s", strerror(-r));
 		return 0;
@@ -440,31 +390,29 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t events, vo
 	// Before a newcomer is looked at, the end of the one that was there.
 	sd_event_source_set_priority(v->source, SD_EVENT_PRIORITY_IMPORTANT);
 	v->fd = take_fd(&fd);
-	log_info("a monitor came");
-	host_connect(s);
+	log_info("%s: a monitor came", v->device->name);
 	return 0;
 }
 
-void server_go_on(struct stub *s)
+void server_go_on(struct server *v)
 {
-	struct server *v = &s->server;
-
 	if (v->fd < 0) {
 		// Executors of the last VM may still be ending.
-		bool busy = device_busy(s, ALL_CHANNELS);
+		bool busy = v->device->busy(v, SERVER_ALL_USERS);
 
 		if (v->listen_source)
-			sd_event_source_set_enabled(v->listen_source, busy ? SD_EVENT_OFF : SD_EVENT_ON);
-		if (!busy && (s->stopping || s->once))
-			sd_event_exit(s->event, 0);
+			sd_event_source_set_enabled(v->listen_source,
+						    busy || v->deaf ? SD_EVENT_OFF : SD_EVENT_ON);
+		if (!busy)
+			v->device->idle(v);
 		return;
 	}
-	if (!v->reply_waits || device_busy(s, v->held))
+	if (!v->reply_waits || v->device->busy(v, v->held))
 		return;
 	v->reply_waits = false;
 	v->held = 0;
 	v->hold_timer = sd_event_source_disable_unref(v->hold_timer);
-	if (flush(s))
+	if (flush(v))
 		watch(v);
 }
 
@@ -497,23 +445,28 @@ static int open_socket(const char *path)
 	return take_fd(&fd);
 }
 
-int server_start(struct stub *s)
+int server_start(struct server *v, sd_event *event, const char *path)
 {
-	s->server.listen_fd = open_socket(s->socket_path);
-	if (s->server.listen_fd < 0)
-		return s->server.listen_fd;
-	return sd_event_add_io(s->event, &s->server.listen_source, s->server.listen_fd, EPOLLIN, on_listen,
-			       s);
+	v->event = event;
+	v->path = path;
+	v->listen_fd = open_socket(path);
+	return v->listen_fd < 0
+		   ? v->listen_fd
+		   : sd_event_add_io(event, &v->listen_source, v->listen_fd, EPOLLIN, on_listen, v);
 }
 
-void server_done(struct stub *s)
+void server_listen(struct server *v, bool on)
 {
-	struct server *v = &s->server;
+	v->deaf = !on;
+	server_go_on(v);
+}
 
+void server_done(struct server *v)
+{
 	if (v->fd >= 0)
-		detach(s, "this process ends");
+		detach(v, "this process ends");
 	v->listen_source = sd_event_source_disable_unref(v->listen_source);
 	if (v->listen_fd >= 0)
-		unlink(s->socket_path);
+		unlink(v->path);
 	close_fd(&v->listen_fd);
 }

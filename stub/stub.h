@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // vgpu-stub's one object: a PCI device for one VM. Who calls whom:
 //
-//   server (vfio-user messages) ──> device (registers, reset, memory) ──> commands ──> channels ──> mediator,
+//   server (vfio-user messages) ──> identity (the second device of the nvidia personality: registers, no
+//   more)
+//     │
+//     └─────────────────────────> device (registers, reset, memory) ──> commands ──> channels ──> mediator,
 //                                      │                                     ^            │         executors
 //                                      └── dma, irq, config space            └── host <───┘
 //
@@ -18,8 +21,8 @@
 #include "stub/config_space.h"
 #include "stub/dma.h"
 #include "stub/host.h"
+#include "stub/identity.h"
 #include "stub/irq.h"
-#include "stub/personality/personality.h"
 #include "stub/registers.h"
 #include "stub/server.h"
 
@@ -30,13 +33,14 @@ struct stub {
 	bool stopping;
 	sd_event_source *stop_timer;
 
-	const struct personality *personality;
-	uint16_t pci_vendor, pci_device; // 0: the personality's
+	uint16_t pci_vendor, pci_device; // of the transport; 0: its own
 	struct config_space config;
 	struct registers registers;
 	struct dma dma;
 	struct irq irq;
+	bool warned; // that memory is not shared
 	struct server server;
+	struct identity identity;
 	struct host host;
 	struct commands commands;
 	struct channel channels[VGPU_MAX_VM_CHANNELS];

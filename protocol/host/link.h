@@ -30,6 +30,10 @@
 //     |                                | SENSE ------------------------>| (when the last reading is old)
 //     |                                |<- SENSOR_READY (once), SENSED  |
 //     |<- DEVICE_STATE, DEVICE_ROWS ...|                                |
+//     |<- VM, at once and when it changes                               |   (the stub of a VM of the
+//     inventory)
+//     |<---------------- REGISTERS_ASK |                                |   (the same)
+//     | REGISTERS ... ---------------->|                                |
 #ifndef VGPU_PROTOCOL_HOST_LINK_H
 #define VGPU_PROTOCOL_HOST_LINK_H
 
@@ -58,6 +62,7 @@ enum link_type {
 	LINK_CHANNEL_OPEN_VM = 0x0106, // fds: guest bell eventfd, memory link, extent list, then guest memory
 	LINK_CHANNEL_CLOSE = 0x0107,
 	LINK_TENANT_CREATE_AS = 0x0108, // operator: TENANT_CREATE with a profile or a pool
+	LINK_REGISTERS = 0x0109,	// answer to REGISTERS_ASK
 	// mediator -> client
 	LINK_HELLO_OK = 0x0201,
 	LINK_CHANNEL_OK = 0x0202, // fds: channel memfd, host window memfd, doorbell eventfd; of a channel in
@@ -68,7 +73,9 @@ enum link_type {
 	LINK_CHANNEL_LOST = 0x0206,
 	LINK_DEVICE_STATE = 0x0207,
 	LINK_DEVICE_ROWS = 0x0208,
-	LINK_CHANNEL_GONE = 0x0209, // of a channel in a VM that had CHANNEL_OK: its executor is no more
+	LINK_CHANNEL_GONE = 0x0209,  // of a channel in a VM that had CHANNEL_OK: its executor is no more
+	LINK_VM = 0x020a,	     // to who took LINK_FEATURE_PERSONALITY
+	LINK_REGISTERS_ASK = 0x020b, // header only; to the same
 	LINK_ERROR =
 	    0x02ff, // answer to a request that was refused; the link stays open unless the text says so
 	// mediator -> executor
@@ -121,6 +128,8 @@ struct link_header {
 static_assert(sizeof(struct link_header) == 16, "wire");
 
 #define LINK_FEATURE_VM 1ull // CHANNEL_OPEN_VM, CHANNEL_CLOSE, CHANNEL_GONE
+// VM, REGISTERS_ASK, REGISTERS; taken only where the tenant is a VM of the inventory.
+#define LINK_FEATURE_PERSONALITY 2ull
 
 // The top byte of HELLO's features: which library asks. For those who look at sessions, nothing depends on
 // it; values that a mediator does not know count as UNTOLD.
@@ -162,6 +171,59 @@ struct link_hello_ok {
 	uint64_t memory_quota; // bytes of device memory; 0: only the device's own size limits
 };
 static_assert(sizeof(struct link_hello_ok) == 48, "wire");
+
+enum link_personality {
+	LINK_PERSONALITY_CUSTOM = 0, // the transport alone
+	LINK_PERSONALITY_NVIDIA = 1, // and beside it a device with an NVIDIA GPU's identity
+};
+
+// The socket of the second device: that of the first with this behind it.
+#define LINK_IDENTITY_SUFFIX ".nvidia"
+
+// What the inventory says of the VM. Holds for monitors that come from now on.
+struct link_vm {
+	struct link_header header;
+	uint32_t personality; // enum link_personality
+	uint32_t reserved;
+	char vm[40]; // its uuid, NUL-terminated
+};
+static_assert(sizeof(struct link_vm) == 64, "wire");
+
+#define LINK_REGISTER_NAME_BYTES 24u
+
+// A register of the second device that the guest touched.
+struct link_register {
+	uint32_t offset;	  // in BAR0, of 4 bytes
+	uint32_t answer, written; // the last ones
+	uint32_t reserved;
+	uint64_t reads, writes;
+	char name[LINK_REGISTER_NAME_BYTES]; // NUL-terminated; empty: not known
+};
+static_assert(sizeof(struct link_register) == 56, "wire");
+
+#define LINK_REGISTERS_MAX  64u	 // in one packet
+#define LINK_REGISTERS_MOST 512u // of one answer
+
+enum link_registers_state {
+	LINK_REGISTERS_NO_DEVICE = 0, // the personality is custom
+	LINK_REGISTERS_UNUSED = 1,    // no monitor has the device; the rows are of the last one
+	LINK_REGISTERS_IN_USE = 2,
+};
+
+// In the order in which they were first touched since the monitor came. Only n elements travel; the header's
+// length says so. The sums stand in each packet.
+struct link_registers {
+	struct link_header header;
+	uint32_t n;
+	uint32_t left;	// come in packets behind this one
+	uint32_t state; // enum link_registers_state
+	uint32_t reserved;
+	uint64_t more_reads, more_writes;	  // of registers that there was no row for
+	uint64_t aperture_reads, aperture_writes; // of the BARs without registers
+	uint64_t odd;				  // accesses that are none of a processor
+	struct link_register row[LINK_REGISTERS_MAX];
+};
+static_assert(sizeof(struct link_registers) == 3656, "wire");
 
 struct link_channel_open {
 	struct link_header header;

@@ -78,7 +78,9 @@ static_assert(sizeof(struct vfio_user_device_info) == 16, "wire");
 #define VFIO_USER_DEVICE_INFO_MAX_BYTES 20u
 
 enum vfio_user_region {
-	VFIO_USER_REGION_BAR0 = 0,
+	VFIO_USER_REGION_BAR0 = 0, // a BAR of 64 bits takes two of them
+	VFIO_USER_REGION_BAR2 = 2,
+	VFIO_USER_REGION_BAR4 = 4,
 	VFIO_USER_REGION_CONFIG = 7,
 	VFIO_USER_REGIONS = 9,
 };

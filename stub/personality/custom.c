@@ -3,7 +3,7 @@
 // power management and MSI; layouts of the PCI specifications. One vector and no MSI-X: QEMU 11.1 aborts when
 // a device with MSI-X is unplugged.
 #include "protocol/guest/vgpu_pci.h"
-#include "stub/personality/personality.h"
+#include "stub/personality/custom.h"
 
 #define CAP_PM	 0x40u
 #define CAP_MSI	 0x50u
@@ -49,14 +49,8 @@ static void capabilities(struct config_space *c)
 	config_space_put(c, CAP_PCIE + 48, 2, 0x0001, 0x000f);
 }
 
-static void reset(struct config_space *c)
+void custom_config(struct config_space *c)
 {
 	header(c);
 	capabilities(c);
 }
-
-const struct personality personality_custom = {
-	.name = "custom",
-	.bar0_bytes = VGPU_BAR0_BYTES,
-	.reset = reset,
-};

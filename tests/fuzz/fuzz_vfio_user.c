@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libFuzzer entry: arbitrary bytes as messages of a monitor, and as a guest's commands. Whatever the decoder
-// accepts must lie in range; registers and configuration space take any access. The input is {u8 number of
+// accepts must lie in range; registers and configuration space, of
+// both devices, take any access. The input is {u8 number of
 // fds, header, payload}, and the same bytes are looked at as a command.
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #include "common/limits.h"
 #include "protocol/guest/vgpu_pci.h"
 #include "stub/command.h"
-#include "stub/personality/personality.h"
+#include "stub/personality/custom.h"
+#include "stub/personality/nvidia.h"
 #include "stub/registers.h"
 #include "stub/vfio_user.h"
 
@@ -31,7 +33,7 @@ static void access(const struct vfio_user_request *r)
 	must(count && count <= sizeof(out) && offset + count > offset &&
 	     r->u.access.region < VFIO_USER_REGIONS);
 	if (!config.bytes[0])
-		personality_custom.reset(&config);
+		custom_config(&config);
 	if (r->u.access.data) {
 		if (registers_write(&registers, offset, r->u.access.data, count, &arg) == REGISTER_DOORBELL)
 			must(arg < VGPU_MAX_VM_CHANNELS);
@@ -40,6 +42,26 @@ static void access(const struct vfio_user_request *r)
 	}
 	registers_read(&registers, offset, out, count);
 	config_space_read(&config, offset, out, count);
+}
+
+// The identity device: the same accesses; whatever came before, it is what it is, and counts in bounds.
+static void identity_access(const struct vfio_user_request *r)
+{
+	static uint8_t out[VFIO_USER_MAX_DATA];
+	static struct nvidia d = { .setup = { .bar1_bytes = NVIDIA_BAR1_DEFAULT_BYTES, .serial = 7 } };
+	uint32_t boot;
+
+	if (!d.setup.model) {
+		d.setup.model = nvidia_model_default();
+		nvidia_reset(&d, 0);
+	}
+	if (r->u.access.data)
+		nvidia_write(&d, r->u.access.region, r->u.access.offset, r->u.access.data, r->u.access.count);
+	nvidia_read(&d, r->u.access.offset, r->u.access.region, r->u.access.offset, out, r->u.access.count);
+	must(d.touched.n <= TOUCHED_ROWS);
+	must(d.config.bytes[0] == 0xde && d.config.bytes[1] == 0x10);
+	nvidia_read(&d, 0, VFIO_USER_REGION_BAR0, 0, &boot, sizeof(boot));
+	must(boot == 0x180000a1);
 }
 
 static void message(const uint8_t *data, size_t bytes)
@@ -60,8 +82,10 @@ static void message(const uint8_t *data, size_t bytes)
 			     data[0] <= 1);
 		if (r.command == VFIO_USER_DEVICE_SET_IRQS)
 			must(r.u.irqs.index < VFIO_USER_IRQS);
-		if (r.command == VFIO_USER_REGION_READ || r.command == VFIO_USER_REGION_WRITE)
+		if (r.command == VFIO_USER_REGION_READ || r.command == VFIO_USER_REGION_WRITE) {
 			access(&r);
+			identity_access(&r);
+		}
 	}
 	free(payload);
 }

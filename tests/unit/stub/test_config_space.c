@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Configuration space of the custom personality.
+// Configuration space, as vgpu's own device fills it.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "protocol/guest/vgpu_pci.h"
-#include "stub/personality/personality.h"
+#include "stub/personality/custom.h"
 
 static struct config_space c;
 
@@ -16,7 +16,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	memset(&c, 0, sizeof(c));
-	personality_custom.reset(&c);
+	custom_config(&c);
 	return 0;
 }
 
