@@ -50,7 +50,7 @@ static void on_write(struct server *v, uint32_t region, uint64_t offset, const v
 {
 	struct identity *d = v->opaque;
 
-	nvidia_write(&d->device, region, offset, from, count);
+	nvidia_write(&d->device, clock_now_ns(), region, offset, from, count);
 }
 
 static void on_reset(struct server *v)
@@ -156,12 +156,13 @@ static uint64_t serial_of(const char *vm)
 
 void identity_tell(struct identity *d, bool nvidia, const char *vm)
 {
-	if (!d->told || d->wanted != nvidia)
+	if (d->choice == IDENTITY_AS_TOLD && (!d->told || d->wanted != nvidia))
 		log_info("the VM's personality is %s", nvidia ? "nvidia" : "custom");
 	d->told = true;
 	d->wanted = nvidia;
 	d->setup.serial = serial_of(vm);
-	server_listen(&d->server, true);
+	if (d->choice == IDENTITY_AS_TOLD)
+		server_listen(&d->server, true);
 }
 
 bool identity_registers(const struct identity *d, uint32_t cookie, unsigned *at, struct link_registers *ret)

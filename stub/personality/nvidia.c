@@ -165,12 +165,23 @@ void nvidia_read(struct nvidia *d, uint64_t now_ns, uint32_t region, uint64_t of
 	}
 }
 
-void nvidia_write(struct nvidia *d, uint32_t region, uint64_t offset, const void *from, uint32_t count)
+// The function level reset that the capability promises: a bit of device control that reads 0 always.
+static bool asks_for_reset(uint64_t offset, const uint8_t *p, uint32_t count)
+{
+	uint64_t at = CAP_PCIE + 9;
+
+	return offset <= at && at - offset < count && p[at - offset] & 0x80;
+}
+
+void nvidia_write(struct nvidia *d, uint64_t now_ns, uint32_t region, uint64_t offset, const void *from,
+		  uint32_t count)
 {
 	const uint8_t *p = from;
 
 	if (region == VFIO_USER_REGION_CONFIG) {
 		config_space_write(&d->config, offset, from, count);
+		if (asks_for_reset(offset, from, count))
+			nvidia_reset(d, now_ns);
 		return;
 	}
 	if (region != VFIO_USER_REGION_BAR0) {

@@ -51,7 +51,8 @@ uint64_t nvidia_region_bytes(const struct nvidia *d, uint32_t region);
 // Any region, offset and count; fills all of to.
 void nvidia_read(struct nvidia *d, uint64_t now_ns, uint32_t region, uint64_t offset, void *to,
 		 uint32_t count);
-void nvidia_write(struct nvidia *d, uint32_t region, uint64_t offset, const void *from, uint32_t count);
+void nvidia_write(struct nvidia *d, uint64_t now_ns, uint32_t region, uint64_t offset, const void *from,
+		  uint32_t count);
 
 // ---- between the files
 

@@ -169,13 +169,14 @@ class Machine:
 
     making_tenants = threading.Lock()
 
-    def __init__(self, mediator, *options, stub_options=(), **guest):
+    def __init__(self, mediator, *options, stub_options=(), nvidia=False, **guest):
+        """nvidia: the guest also has the second device of that personality, as 0000:02:00.0."""
         self.mediator = mediator
         with self.making_tenants:
             self.tenant_socket = mediator.tenant(*options)["VGPU_SOCKET"]
-        self.stub = Stub(self.tenant_socket, *stub_options)
+        self.stub = Stub(self.tenant_socket, *stub_options, *(["--personality", "nvidia"] if nvidia else []))
         try:
-            self.guest = Guest(self.stub, **guest)
+            self.guest = Guest(self.stub, *([f"{self.stub.socket}.nvidia"] if nvidia else []), **guest)
         except BaseException:
             self.stub.close()
             raise

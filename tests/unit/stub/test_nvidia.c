@@ -36,7 +36,7 @@ static uint32_t get(uint64_t now_ns, uint32_t offset)
 
 static void set(uint32_t offset, uint32_t value)
 {
-	nvidia_write(&d, BAR0, offset, &value, sizeof(value));
+	nvidia_write(&d, 0, BAR0, offset, &value, sizeof(value));
 }
 
 static uint32_t config(uint32_t offset)
@@ -78,7 +78,7 @@ static void bars_are_sized_by_writing_ones(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 3; i++) {
-		nvidia_write(&d, VFIO_USER_REGION_CONFIG, bars[i].at, &ones, sizeof(ones));
+		nvidia_write(&d, 0, VFIO_USER_REGION_CONFIG, bars[i].at, &ones, sizeof(ones));
 		nvidia_read(&d, 0, VFIO_USER_REGION_CONFIG, bars[i].at, &mask, sizeof(mask));
 		assert_true(mask == (~(bars[i].bytes - 1) | 0xc));
 	}
@@ -117,6 +117,18 @@ static void time_begins_with_the_reset(void **state)
 	assert_int_equal(get(1000 + (7ull << 32), 0xbb0084), 7);
 }
 
+static void the_function_level_reset_is_one(void **state)
+{
+	uint16_t control = 0x8000 | 0x513e;
+
+	(void)state;
+	set(0x100a34, 5);
+	nvidia_write(&d, 9000, VFIO_USER_REGION_CONFIG, 0x68, &control, sizeof(control));
+	assert_int_equal(get(9000, 0x100a34), 0);
+	assert_int_equal(get(9000, 0x9400), 0);
+	assert_int_equal(config(0x68) & 0xffff, 0x513e);
+}
+
 static void memory_is_the_profiles(void **state)
 {
 	static const struct {
@@ -146,8 +158,8 @@ static void touches_are_counted_in_order(void **state)
 	get(0, 0x0);
 	get(0, 0xa00);
 	set(0xa00, 17);
-	nvidia_write(&d, BAR0, 0x100a34, &both, sizeof(both));
-	nvidia_write(&d, BAR0, 0x100a35, &byte, sizeof(byte)); // less than a register: counted, not kept
+	nvidia_write(&d, 0, BAR0, 0x100a34, &both, sizeof(both));
+	nvidia_write(&d, 0, BAR0, 0x100a35, &byte, sizeof(byte)); // less than a register: counted, not kept
 	assert_int_equal(d.touched.n, 4);
 	assert_int_equal(d.touched.rows[0].offset, 0xa00);
 	assert_int_equal(d.touched.rows[0].reads, 2);
@@ -191,11 +203,11 @@ static void strange_accesses_are_harmless(void **state)
 	for (size_t i = 0; i < sizeof(all); i++)
 		assert_int_equal(all[i], 0);
 	nvidia_read(&d, 0, BAR0, UINT64_MAX - 2, all, 8);
-	nvidia_write(&d, BAR0, NVIDIA_BAR0_BYTES - 1, all, 2);
+	nvidia_write(&d, 0, BAR0, NVIDIA_BAR0_BYTES - 1, all, 2);
 	assert_int_equal(d.touched.odd, 3);
 	assert_int_equal(d.touched.n, 0);
 	nvidia_read(&d, 0, VFIO_USER_REGION_BAR2, 0, all, 8);
-	nvidia_write(&d, VFIO_USER_REGION_BAR4, UINT64_MAX, all, 8);
+	nvidia_write(&d, 0, VFIO_USER_REGION_BAR4, UINT64_MAX, all, 8);
 	assert_int_equal(d.touched.aperture_reads, 1);
 	assert_int_equal(d.touched.aperture_writes, 1);
 	assert_int_equal(nvidia_region_bytes(&d, 6), 0);
@@ -209,6 +221,7 @@ int main(void)
 		cmocka_unit_test_setup(bars_are_sized_by_writing_ones, set_up),
 		cmocka_unit_test_setup(the_table_is_in_order, set_up),
 		cmocka_unit_test_setup(time_begins_with_the_reset, set_up),
+		cmocka_unit_test_setup(the_function_level_reset_is_one, set_up),
 		cmocka_unit_test_setup(memory_is_the_profiles, set_up),
 		cmocka_unit_test_setup(touches_are_counted_in_order, set_up),
 		cmocka_unit_test_setup(what_has_no_row_is_counted_together, set_up),
