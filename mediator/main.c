@@ -142,6 +142,7 @@ static void restart(struct mediator *m)
 	execv(self_path, self_argv);
 	log_error("%s: %m; going on as before", self_path);
 	raise_file_limit();
+	session_give_up_questions(m);
 	control_give_up(m);
 	record_init(&m->record, m);
 	warm_pool_init(&m->warm, m);
@@ -348,6 +349,7 @@ static void finish(struct mediator *m)
 	sensor_done(&m->sensor);
 	warm_pool_done(&m->warm);
 	record_done(&m->record);
+	session_give_up_questions(m);
 	control_give_up(m);
 	watch_done(&m->watch);
 	metrics_done(m);

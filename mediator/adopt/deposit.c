@@ -90,7 +90,8 @@ static const char *check_tenant(const union deposit *r, uint64_t id, uint32_t pl
 static const char *check_session(const union deposit *r, uint64_t id, uint32_t places)
 {
 	const uint32_t known = DEPOSIT_SESSION_OPERATOR | DEPOSIT_SESSION_READY | DEPOSIT_SESSION_VM |
-			       DEPOSIT_SESSION_STATUS | DEPOSIT_SESSION_DEVICE | DEPOSIT_SESSION_CARD;
+			       DEPOSIT_SESSION_STATUS | DEPOSIT_SESSION_DEVICE | DEPOSIT_SESSION_CARD |
+			       DEPOSIT_SESSION_PERSONALITY;
 	const struct deposit_session *s = &r->session;
 
 	if (!s->id || s->id != id || !s->tenant)
@@ -173,7 +174,7 @@ static const char *check_vm(const union deposit *r, uint64_t id, uint32_t places
 	if (!is_text(v->name, sizeof(v->name)) || !v->name[0] || !is_text(v->pool, sizeof(v->pool)) ||
 	    !is_text(v->profile, sizeof(v->profile)))
 		return "VM: text without an end, or no name";
-	return NULL;
+	return v->nvidia > 1 ? "VM: personality" : NULL;
 }
 
 static const char *check_slot(const union deposit *r, uint64_t id, uint32_t places)

@@ -81,12 +81,13 @@ static_assert(VGPU_MAX_POLICY_NAME < 48, "kept");
 
 enum session_fd { SESSION_SOCKET, SESSION_PIDFD, SESSION_FDS };
 
-#define DEPOSIT_SESSION_OPERATOR 1u
-#define DEPOSIT_SESSION_READY	 2u // HELLO was answered
-#define DEPOSIT_SESSION_VM	 4u
-#define DEPOSIT_SESSION_STATUS	 8u  // STATUS is being answered
-#define DEPOSIT_SESSION_DEVICE	 16u // DEVICE waits
-#define DEPOSIT_SESSION_CARD	 32u
+#define DEPOSIT_SESSION_OPERATOR    1u
+#define DEPOSIT_SESSION_READY	    2u // HELLO was answered
+#define DEPOSIT_SESSION_VM	    4u
+#define DEPOSIT_SESSION_STATUS	    8u	// STATUS is being answered
+#define DEPOSIT_SESSION_DEVICE	    16u // DEVICE waits
+#define DEPOSIT_SESSION_CARD	    32u
+#define DEPOSIT_SESSION_PERSONALITY 64u // LINK_FEATURE_PERSONALITY
 
 struct deposit_session {
 	uint64_t id;
@@ -167,7 +168,9 @@ struct deposit_profile {
 static_assert(sizeof(struct deposit_profile) == 184, "kept");
 
 struct deposit_vm {
-	char uuid[40], name[LINK_NAME_BYTES], pool[48], profile[48]; // of the last two empty: none
+	char uuid[39];
+	uint8_t nvidia; // 0 or 1; the last byte of the uuid's room before, zero
+	char name[LINK_NAME_BYTES], pool[48], profile[48]; // of the last two empty: none
 };
 static_assert(sizeof(struct deposit_vm) == 200, "kept");
 

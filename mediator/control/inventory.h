@@ -14,4 +14,7 @@ struct profile *control_profile(struct control_call *c, const char *field);
 struct vm *control_vm(struct control_call *c, const char *field);
 struct slot *control_slot(struct control_call *c, const char *field);
 
+// vm.registers, in vm_registers.c.
+void control_vm_registers(struct control_call *c);
+
 #endif

@@ -30,6 +30,7 @@ static void describe(json_t *to, const struct vm *vm)
 	json_object_set_new(to, "name", json_string(vm->name));
 	json_object_set_new(to, "pool", text_or_null(vm->pool));
 	json_object_set_new(to, "profile", text_or_null(vm->profile ? vm->profile->name : NULL));
+	json_object_set_new(to, "personality", json_string(vm_personality(vm)));
 	json_object_set_new(to, "vgpu", text_or_null(vm->slot ? vm->slot->uuid : NULL));
 	json_object_set_new(to, "tenant", t ? json_integer(t->id) : json_null());
 	json_object_set_new(to, "socket", text_or_null(t ? t->listener.path : NULL));
@@ -62,8 +63,8 @@ static void get_called(struct control_call *c)
 
 static struct vm_wish wish_of(const struct control_call *c)
 {
-	return (struct vm_wish){ control_text(c, "name"), control_text(c, "pool"),
-				 control_text(c, "profile") };
+	return (struct vm_wish){ control_text(c, "name"), control_text(c, "pool"), control_text(c, "profile"),
+				 control_text(c, "personality") };
 }
 
 static void add_called(struct control_call *c)
@@ -108,6 +109,11 @@ static void remove_called(struct control_call *c)
 #define PROFILE_FIELD \
 	{ "profile", CONTROL_STRING, false, "Only vGPUs of this profile can be assigned to it. Empty: any." }
 
+#define PERSONALITY_FIELD                                                                                \
+	{ "personality", CONTROL_STRING, false,                                                          \
+	  "custom: our own device alone. nvidia: also one with an NVIDIA GPU's identity. From the VM's " \
+	  "next start on." }
+
 static const struct control_field no_fields[] = { { 0 } };
 static const struct control_field uuid_only[] = { { "vm", CONTROL_STRING, true, "Its uuid." }, { 0 } };
 static const struct control_field add_fields[] = {
@@ -116,6 +122,7 @@ static const struct control_field add_fields[] = {
 	  "Its name, 1 to 63 of A-Z a-z 0-9 . _ : -, which others may have as well." },
 	POOL_FIELD,
 	PROFILE_FIELD,
+	PERSONALITY_FIELD,
 	{ 0 },
 };
 static const struct control_field set_fields[] = {
@@ -123,6 +130,7 @@ static const struct control_field set_fields[] = {
 	{ "name", CONTROL_STRING, false, "Its new name; what is recorded of it stays its." },
 	POOL_FIELD,
 	PROFILE_FIELD,
+	PERSONALITY_FIELD,
 	{ 0 },
 };
 
@@ -132,8 +140,14 @@ const struct control_operation control_vm_operations[] = {
 	{ "vm.get", "One VM.", uuid_only, 0, false, get_called },
 	{ "vm.add", "Makes a VM known, so that a vGPU can be assigned to it. The answer shows it.",
 	  add_fields, 0, true, add_called },
-	{ "vm.set", "Changes what is given, at once.", set_fields, 0, true, set_called },
+	{ "vm.set", "Changes what is given, at once; the personality with the VM's next start.", set_fields,
+	  0, true, set_called },
 	{ "vm.remove", "Forgets a VM without a vGPU. What was recorded of it stays (tenant.forget).",
 	  uuid_only, 0, true, remove_called },
+	{ "vm.registers",
+	  "Which registers of the nvidia personality's second device the VM's guest has touched, in order of "
+	  "first "
+	  "touch.",
+	  uuid_only, 0, false, control_vm_registers },
 	{ 0 },
 };

@@ -48,6 +48,7 @@ struct vm {
 	char name[LINK_NAME_BYTES];
 	char pool[VGPU_MAX_POLICY_NAME + 1]; // "": nobody said
 	struct profile *profile;	     // that its vGPU is to be of; NULL: any
+	bool nvidia;			     // its personality is nvidia, else custom
 	struct slot *slot;		     // NULL: it has none
 	struct tenant *tenant;		     // NULL while it has none
 	bool loading;
@@ -117,8 +118,12 @@ struct vm *vm_in_pool(struct mediator *m, const char *pool);
 
 // What is said of a VM. NULL: nothing; "" (not of a name): none.
 struct vm_wish {
-	const char *name, *pool, *profile;
+	const char *name, *pool, *profile, *personality;
 };
+
+#define VM_PERSONALITY_CUSTOM "custom"
+#define VM_PERSONALITY_NVIDIA "nvidia"
+const char *vm_personality(const struct vm *vm); // one of them
 // uuid NULL: one is made.
 int vm_add(struct mediator *m, const char *uuid, const struct vm_wish *wish, struct vm **ret, char *why);
 // Its tenant follows at once.

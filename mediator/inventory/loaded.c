@@ -63,6 +63,7 @@ static void vm_row(struct mediator *m, const struct store_row *row)
 	}
 	vm->loading = true;
 	snprintf(vm->pool, sizeof(vm->pool), "%.*s", (int)sizeof(vm->pool) - 1, row->vm.pool);
+	vm->nvidia = strcmp(row->vm.personality, VM_PERSONALITY_NVIDIA) == 0;
 	if (row->vm.profile[0])
 		vm_name_profile(vm, profile_find(m, row->vm.profile));
 }
@@ -181,8 +182,8 @@ int inventory_adopt_vm(struct mediator *m, uint64_t id, const struct deposit_vm 
 {
 	struct vm *vm = vm_find(m, r->uuid);
 	struct profile *p = r->profile[0] ? profile_find(m, r->profile) : NULL;
-	bool same =
-	    vm && vm->profile == p && strcmp(vm->name, r->name) == 0 && strcmp(vm->pool, r->pool) == 0;
+	bool same = vm && vm->profile == p && strcmp(vm->name, r->name) == 0 &&
+		    strcmp(vm->pool, r->pool) == 0 && vm->nvidia == (r->nvidia != 0);
 
 	if (!vm)
 		vm = vm_new(m, r->uuid, r->name);
@@ -193,6 +194,7 @@ int inventory_adopt_vm(struct mediator *m, uint64_t id, const struct deposit_vm 
 		return 0;
 	snprintf(vm->name, sizeof(vm->name), "%s", r->name);
 	snprintf(vm->pool, sizeof(vm->pool), "%.*s", (int)sizeof(vm->pool) - 1, r->pool);
+	vm->nvidia = r->nvidia;
 	vm_name_profile(vm, p);
 	vm_tell(m, vm);
 	return 0;

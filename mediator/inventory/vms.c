@@ -8,6 +8,7 @@
 #include "mediator/adopt/deposit.h"
 #include "mediator/adopt/keep.h"
 #include "mediator/inventory/inventory.h"
+#include "mediator/session/session.h"
 
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:-"
 
@@ -73,6 +74,11 @@ void vm_name_profile(struct vm *vm, struct profile *p)
 		p->n_vms++;
 }
 
+const char *vm_personality(const struct vm *vm)
+{
+	return vm->nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM;
+}
+
 // ---- what is kept of one ----
 
 void vm_keep(struct mediator *m, struct vm *vm)
@@ -85,6 +91,7 @@ void vm_keep(struct mediator *m, struct vm *vm)
 	snprintf(r.name, sizeof(r.name), "%s", vm->name);
 	snprintf(r.pool, sizeof(r.pool), "%s", vm->pool);
 	snprintf(r.profile, sizeof(r.profile), "%s", vm->profile ? vm->profile->name : "");
+	r.nvidia = vm->nvidia;
 	keep_record(m, DEPOSIT_VM, vm->keep.id, &r, NULL, 0, &vm->keep.kept);
 }
 
@@ -104,6 +111,7 @@ void vm_tell(struct mediator *m, struct vm *vm)
 	snprintf(row.vm.name, sizeof(row.vm.name), "%s", vm->name);
 	snprintf(row.vm.pool, sizeof(row.vm.pool), "%s", vm->pool);
 	snprintf(row.vm.profile, sizeof(row.vm.profile), "%s", vm->profile ? vm->profile->name : "");
+	snprintf(row.vm.personality, sizeof(row.vm.personality), "%s", vm_personality(vm));
 	record_told(r, store_put(r->store, record_who(r), &row, NULL, NULL, NULL));
 }
 
@@ -125,6 +133,9 @@ static int check(struct mediator *m, const struct vm *vm, const struct vm_wish *
 					VGPU_MAX_NAME);
 	if (wish->pool && wish->pool[0] && !pool_find(m, wish->pool))
 		return inventory_refuse(-ENOENT, why, "there is no pool '%.64s'", wish->pool);
+	if (wish->personality && strcmp(wish->personality, VM_PERSONALITY_CUSTOM) != 0 &&
+	    strcmp(wish->personality, VM_PERSONALITY_NVIDIA) != 0)
+		return inventory_refuse(-EINVAL, why, "personality: custom or nvidia");
 	if (!wish->profile || !wish->profile[0])
 		return 0;
 	p = profile_find(m, wish->profile);
@@ -147,7 +158,11 @@ static void take(struct mediator *m, struct vm *vm, const struct vm_wish *wish)
 		snprintf(vm->pool, sizeof(vm->pool), "%s", wish->pool);
 	if (wish->profile)
 		vm_name_profile(vm, wish->profile[0] ? profile_find(m, wish->profile) : NULL);
+	if (wish->personality)
+		vm->nvidia = strcmp(wish->personality, VM_PERSONALITY_NVIDIA) == 0;
 	vm_tell(m, vm);
+	if (vm->tenant && wish->personality)
+		session_vm_changed(vm->tenant);
 	if (was && was != vm->profile)
 		profile_users_changed(m, was);
 }

@@ -130,6 +130,22 @@ static const char *check_device(const void *packet)
 	return m->flags & ~LINK_DEVICE_CARD ? "DEVICE: unknown flags" : NULL;
 }
 
+static const char *check_registers(const void *packet)
+{
+	const struct link_registers *m = packet;
+
+	if (m->n > LINK_REGISTERS_MAX ||
+	    m->header.length != offsetof(struct link_registers, row) + m->n * sizeof(m->row[0]))
+		return "REGISTERS: other rows than its length says";
+	if (m->left > LINK_REGISTERS_MOST || m->state > LINK_REGISTERS_IN_USE || m->reserved)
+		return "REGISTERS: rows to come, state or reserved field out of range";
+	for (uint32_t i = 0; i < m->n; i++)
+		if (m->row[i].reserved ||
+		    !is_name(m->row[i].name, sizeof(m->row[i].name), LETTERS " :().", 0))
+			return "REGISTERS: a name of other characters";
+	return NULL;
+}
+
 static const char *check_sensor_ready(const void *packet)
 {
 	const struct link_sensor_ready *m = packet;
@@ -178,6 +194,7 @@ static const struct rule {
 	size_t bytes;
 	const char *(*check)(const void *packet);
 	unsigned min_fds, max_fds;
+	size_t least; // bytes; 0: as many as bytes
 } rules[] = {
 	{ LINK_HELLO, PHASE_NEW, sizeof(struct link_hello), check_hello },
 	{ LINK_CHANNEL_OPEN, PHASE_READY, sizeof(struct link_channel_open), check_channel_open },
@@ -188,6 +205,8 @@ static const struct rule {
 	{ LINK_TENANT_CREATE_AS, PHASE_READY, sizeof(struct link_tenant_create_as), check_tenant_create_as },
 	{ LINK_STATUS, PHASE_READY, sizeof(struct link_status), NULL },
 	{ LINK_DEVICE, PHASE_READY, sizeof(struct link_device), check_device },
+	{ LINK_REGISTERS, PHASE_READY, sizeof(struct link_registers), check_registers, 0, 0,
+	  offsetof(struct link_registers, row) },
 	{ LINK_READY, PHASE_STARTING, sizeof(struct link_ready), check_ready },
 	{ LINK_WARM, PHASE_WARMING, sizeof(struct link_warm), check_warm },
 	{ LINK_FAILED, PHASE_STARTING | PHASE_WARMING, sizeof(struct link_ended), check_ended },
@@ -236,7 +255,7 @@ int check_packet(enum phase phase, const void *packet, size_t len, unsigned n_fd
 	if (!(rule->phases & phase))
 		return refuse(why, phase == PHASE_NEW ? "the first message must be HELLO"
 						      : "message not legal now");
-	if (len != rule->bytes)
+	if (len > rule->bytes || len < (rule->least ? rule->least : rule->bytes))
 		return refuse(why, "wrong length for its type");
 	wrong = rule->check ? rule->check(packet) : NULL;
 	if (wrong)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A session's inside, shared by the files of this folder only: session.c (life), outbox.c (sending),
-// requests.c (what clients ask for), device.c (DEVICE), keep.c (those that outlive a mediator).
+// requests.c (what clients ask for), device.c (DEVICE), registers.c (stubs),
+// keep.c (those that outlive a mediator).
 #ifndef VGPU_MEDIATOR_SESSION_INTERNAL_H
 #define VGPU_MEDIATOR_SESSION_INTERNAL_H
 
@@ -28,6 +29,7 @@ struct session {
 	enum phase phase;
 	bool vm;	  // LINK_FEATURE_VM was agreed on
 	uint32_t library; // enum link_library, as HELLO told
+	bool personality; // LINK_FEATURE_PERSONALITY
 	bool doomed;	  // handles and sends nothing more; the reaper frees it
 	uint64_t id;	  // grows; for the next mediator
 	uint64_t came_us; // since 1970
@@ -49,6 +51,14 @@ struct session {
 
 	STAILQ_HEAD(, outgoing) outbox;
 	unsigned n_outgoing;
+
+	struct registers_question {	      // that the stub has
+		session_registers_told *told; // NULL: none
+		void *opaque;
+		sd_event_source *timer;
+		uint32_t cookie; // of the last one
+		uint32_t rows;	 // that came
+	} question;
 
 	// STATUS in progress: rows go out as the client reads them
 	bool status;
@@ -86,6 +96,10 @@ void request_tenant_ok(struct session *s, struct tenant *t);
 // Acts on a packet that check_packet() passed. fds are borrowed.
 void request_handle(struct session *s, const void *packet, const int *fds, unsigned n_fds);
 void request_device(struct session *s, const struct link_device *device);
+// registers.c
+void request_registers(struct session *s, const struct link_registers *m);
+void registers_tell_vm(struct session *s);
+void registers_give_up(struct session *s); // what was asked will not be answered
 // The next row of a STATUS in progress, or its end. Called when the outbox is empty.
 void request_status_step(struct session *s);
 

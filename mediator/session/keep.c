@@ -36,7 +36,9 @@ void session_keep(struct session *s)
 		.came_us = s->came_us,
 		.flags = (s->operator_ ? DEPOSIT_SESSION_OPERATOR : 0) |
 			 (s->phase == PHASE_READY ? DEPOSIT_SESSION_READY : 0) |
-			 (s->vm ? DEPOSIT_SESSION_VM : 0) | (s->status ? DEPOSIT_SESSION_STATUS : 0) |
+			 (s->vm ? DEPOSIT_SESSION_VM : 0) |
+			 (s->personality ? DEPOSIT_SESSION_PERSONALITY : 0) |
+			 (s->status ? DEPOSIT_SESSION_STATUS : 0) |
 			 (s->device_waits ? DEPOSIT_SESSION_DEVICE : 0) |
 			 (s->device_waits && s->device_card ? DEPOSIT_SESSION_CARD : 0),
 		.library = s->library,
@@ -109,6 +111,7 @@ int session_adopt(struct mediator *m, struct tenant *t, const struct deposit_ses
 	s->operator_ = r->flags & DEPOSIT_SESSION_OPERATOR;
 	s->vm = r->flags & DEPOSIT_SESSION_VM;
 	s->library = r->library;
+	s->personality = r->flags & DEPOSIT_SESSION_PERSONALITY;
 	s->phase = r->flags & DEPOSIT_SESSION_READY ? PHASE_READY : PHASE_NEW;
 	s->kept = s->redo = true;
 	t->n_sessions++;

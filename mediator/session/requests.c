@@ -10,16 +10,19 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "mediator/adopt/keep.h"
+#include "mediator/inventory/inventory.h"
 #include "mediator/session/internal.h"
 
 static void handle_hello(struct session *s, const struct link_hello *hello)
 {
 	const struct tenant *t = s->tenant;
+	bool in_inventory = t->vm[0] && vm_find(s->mediator, t->vm);
 	struct link_hello_ok m = {
 		.header = { LINK_MAGIC, LINK_HELLO_OK, 0, sizeof(m), hello->header.cookie },
 		.version = LINK_VERSION,
 		.tenant_id = t->id,
-		.features = hello->features & LINK_FEATURE_VM,
+		.features =
+		    hello->features & (LINK_FEATURE_VM | (in_inventory ? LINK_FEATURE_PERSONALITY : 0)),
 		.weight = t->weight,
 		.memory_quota = t->memory_quota,
 	};
@@ -27,8 +30,11 @@ static void handle_hello(struct session *s, const struct link_hello *hello)
 	s->phase = PHASE_READY;
 	s->vm = m.features & LINK_FEATURE_VM;
 	s->library = link_library_of(hello->features);
+	s->personality = m.features & LINK_FEATURE_PERSONALITY;
 	s->hello_timer = sd_event_source_disable_unref(s->hello_timer);
 	session_send(s, &m, sizeof(m), NULL, 0);
+	if (s->personality)
+		registers_tell_vm(s);
 	session_keep(s);
 }
 
@@ -275,5 +281,6 @@ void request_handle(struct session *s, const void *packet, const int *fds, unsig
 	case LINK_TENANT_CREATE_AS: handle_tenant_create_as(s, packet); break;
 	case LINK_STATUS: handle_status(s, packet); break;
 	case LINK_DEVICE: request_device(s, packet); break;
+	case LINK_REGISTERS: request_registers(s, packet); break;
 	}
 }

@@ -74,6 +74,7 @@ void session_doom(struct session *s, const char *reason)
 		complain("connection of pid %d uid %u (tenant %" PRIu32 ") closed: %s", (int)s->pid, s->uid,
 			 s->tenant->id, reason);
 	s->doomed = true;
+	registers_give_up(s);
 	sd_event_source_set_enabled(s->io, SD_EVENT_OFF);
 	mediator_reap(s->mediator);
 }
@@ -117,6 +118,10 @@ static bool take_packet(struct session *s, const union packet *packet, int n, co
 	    (packet->header.type == LINK_CHANNEL_OPEN_VM || packet->header.type == LINK_CHANNEL_CLOSE)) {
 		code = LINK_E_PROTOCOL;
 		why = "LINK_FEATURE_VM was not agreed on";
+	}
+	if (!code && !s->personality && packet->header.type == LINK_REGISTERS) {
+		code = LINK_E_PROTOCOL;
+		why = "LINK_FEATURE_PERSONALITY was not agreed on";
 	}
 	if (code) {
 		offend(s, (size_t)n >= sizeof(packet->header) ? packet->header.cookie : 0, code, why);

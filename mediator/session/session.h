@@ -63,6 +63,20 @@ struct session_view {
 };
 void session_view(const struct session *s, struct session_view *ret);
 
+// ---- stubs of VMs that speak LINK_FEATURE_PERSONALITY
+
+struct session *session_of_stub(const struct tenant *t); // NULL: there is none
+// What the inventory says of the VM has changed: its stub is told.
+void session_vm_changed(const struct tenant *t);
+
+// Parts of the answer in their order; the last has left 0. NULL: no more will come. Not called within
+// session_ask_registers().
+typedef void session_registers_told(void *opaque, const struct link_registers *part);
+// 0, -EBUSY: it is being asked, or another -errno.
+int session_ask_registers(struct session *s, session_registers_told *told, void *opaque);
+// Nobody waits for answers any more: each is told NULL.
+void session_give_up_questions(struct mediator *m);
+
 // By order of an operator: its client is told.
 void session_end(struct session *s);
 

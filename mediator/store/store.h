@@ -55,6 +55,7 @@ struct store_row {
 			char name[STORE_NAME_BYTES];
 			char pool[STORE_NAME_BYTES];	// *
 			char profile[STORE_NAME_BYTES]; // *
+			char personality[STORE_NAME_BYTES];
 		} vm;
 		struct {
 			char gpu[STORE_NAME_BYTES], profile[STORE_NAME_BYTES];

@@ -18,7 +18,7 @@ def fill(ctl):
     ctl.do("pool.add", pool="gold", weight=300)
     ctl.do("profile.add", profile="large", memory="2G", turn="3 ms")
     ctl.do("vm.add", vm=VM1, name="one", pool="gold", profile="large")
-    ctl.do("vm.add", vm=VM2, name="two", profile="small")
+    ctl.do("vm.add", vm=VM2, name="two", profile="small", personality="nvidia")
     slot = ctl.do("vgpu.add", vm=VM1)
     ctl.do("vgpu.add", profile="small")
     return slot

@@ -423,7 +423,7 @@ def test_a_store_of_before_there_were_states(place):  # noqa: F811
     with running(place, *SMALL) as m, control.connect(m) as ctl:
         slot = assigned(ctl)["vgpu"]
     with contextlib.closing(sqlite3.connect(place)) as db:
-        for table, columns in {"slot": ("state", "boot", "with_vm"), "gpu": ("pci", "pci_id")}.items():
+        for table, columns in {"slot": ("state", "boot", "with_vm"), "gpu": ("pci", "pci_id"), "vm": ("personality",)}.items():
             for column in columns:
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         db.execute("PRAGMA user_version = 2")
