@@ -51,6 +51,7 @@ struct domain_plan {
 	const char *emulator; // NULL: as it is
 	struct {
 		const char *vgpu, *socket; // uuid as in mdevs
+		const char *nvidia;	   // socket of a second device; NULL: there is none
 	} vgpus[DOMAIN_MOST_VGPUS];
 	size_t n;
 };

@@ -194,6 +194,8 @@ static bool replace(struct domain *d, xmlNode *root, const struct domain_plan *p
 		}
 		if (!add_device(d, line, bus, plan->vgpus[i].socket, ret_why))
 			return false;
+		if (plan->vgpus[i].nvidia && !add_device(d, line, bus, plan->vgpus[i].nvidia, ret_why))
+			return false;
 	}
 	return true;
 }

@@ -129,20 +129,28 @@ static bool is_socket_path(const char *path)
 	       !strpbrk(path, "\n\r\t");
 }
 
-char *slots_reserve(struct slots *s, const char *vgpu, const char *vm, const char *name, char **ret_why)
+char *slots_reserve(struct slots *s, const char *vgpu, const char *vm, const char *name, char **ret_nvidia,
+		    char **ret_why)
 {
 	json_t *body = text_memory(json_pack("{s:s,s:s}", "vm", vm, "name", name));
 	json_t *j = act(s, vgpu, "reserve", body, ret_why);
 	cleanup_free char *owner = j ? text_of(j, "vm") : NULL;
 	char *socket = j ? text_of(j, "socket") : NULL, owner_uuid[DOMAIN_UUID_BYTES];
+	char *nvidia =
+	    json_is_string(json_object_get(j, "nvidia_socket")) ? text_of(j, "nvidia_socket") : NULL;
 
 	json_decref(body);
 	json_decref(j);
+	*ret_nvidia = NULL;
 	if (!socket)
 		return NULL;
-	if (domain_uuid(owner, owner_uuid) && strcmp(owner_uuid, vm) == 0 && is_socket_path(socket))
+	if (domain_uuid(owner, owner_uuid) && strcmp(owner_uuid, vm) == 0 && is_socket_path(socket) &&
+	    (!nvidia || is_socket_path(nvidia))) {
+		*ret_nvidia = nvidia;
 		return socket;
+	}
 	free(socket);
+	free(nvidia);
 	*ret_why = text_print("the mediator's answer names no socket for this VM");
 	return NULL;
 }
@@ -179,14 +187,16 @@ bool slots_are_of(struct slots *s, const struct domain *d, char **ret_why)
 
 	*ret_why = NULL;
 	for (size_t i = 0; i < s->n && d->uuid[0] && d->n_sockets; i++) {
-		cleanup_free char *socket = NULL;
+		cleanup_free char *socket = NULL, *nvidia = NULL;
 
 		if (strcmp(s->slot[i].vm, d->uuid) != 0)
 			continue;
-		socket = slots_reserve(s, s->slot[i].vgpu, d->uuid, d->name, ret_why);
+		socket = slots_reserve(s, s->slot[i].vgpu, d->uuid, d->name, &nvidia, ret_why);
 		if (!socket)
 			return false;
 		mark(d, socket, found);
+		if (nvidia)
+			mark(d, nvidia, found);
 	}
 	for (size_t i = 0; i < d->n_sockets; i++) {
 		if (!found[i]) {

@@ -27,9 +27,10 @@ void slots_done(struct slots *s); // also of one that was only zeroed
 
 struct slot *slots_find(const struct slots *s, const char *vgpu); // NULL: it is none of ours
 
-// For the VM alone, from now on; again and again for the same. The socket of its stub, to be freed; NULL with
-// why.
-char *slots_reserve(struct slots *s, const char *vgpu, const char *vm, const char *name, char **ret_why);
+// For the VM alone, from now on; again and again for the same. The socket of its stub, and that of its second
+// device (NULL: it has none), to be freed; NULL with why.
+char *slots_reserve(struct slots *s, const char *vgpu, const char *vm, const char *name, char **ret_nvidia,
+		    char **ret_why);
 // Does nothing where the owner is another, or this one because an operator said so; *ret_kept is that.
 bool slots_release(struct slots *s, const char *vgpu, const char *vm, bool *ret_kept, char **ret_why);
 

@@ -22,7 +22,8 @@
 struct reserved {
 	const char *vgpu[DOMAIN_MOST_VGPUS];
 	char *socket[DOMAIN_MOST_VGPUS];
-	bool fresh[DOMAIN_MOST_VGPUS]; // was not this VM's before
+	char *nvidia[DOMAIN_MOST_VGPUS]; // NULL: no second device
+	bool fresh[DOMAIN_MOST_VGPUS];	 // was not this VM's before
 	size_t n;
 };
 
@@ -57,7 +58,7 @@ static bool reserve(struct slots *s, const struct domain *d, const struct slot *
 		*ret_why = text_print("the vGPU %s is that of the VM %s (%s)", slot->vgpu, name, slot->vm);
 		return false;
 	}
-	socket = slots_reserve(s, slot->vgpu, d->uuid, d->name, ret_why);
+	socket = slots_reserve(s, slot->vgpu, d->uuid, d->name, &r->nvidia[r->n], ret_why);
 	if (!socket && r->n) {
 		cleanup_free char *said = *ret_why;
 
@@ -117,6 +118,7 @@ static bool put_rewritten(struct domain *d, const struct reserved *r, char **ret
 	for (size_t i = 0; i < r->n; i++) {
 		plan.vgpus[i].vgpu = r->vgpu[i];
 		plan.vgpus[i].socket = r->socket[i];
+		plan.vgpus[i].nvidia = r->nvidia[i];
 	}
 	text = domain_rewrite(d, &plan, ret_why);
 	if (text && !put(text, strlen(text)))
@@ -147,8 +149,10 @@ static int transform(struct admin_call *c, struct domain *d, const char *xml, si
 	} else if (!r.n) {
 		status = put_unchanged(xml, len);
 	}
-	for (size_t i = 0; i < r.n; i++)
+	for (size_t i = 0; i < r.n; i++) {
 		free(r.socket[i]);
+		free(r.nvidia[i]);
+	}
 	slots_done(&s);
 	return status;
 }

@@ -32,6 +32,8 @@ static void reserve_called(struct control_call *c)
 	json_object_set_new(c->answer, "vm", json_string(s->vm->uuid));
 	json_object_set_new(c->answer, "name", json_string(s->vm->name));
 	json_object_set_new(c->answer, "socket", json_string(path));
+	json_object_set_new(c->answer, "nvidia_socket",
+			    s->vm->nvidia ? json_sprintf("%s" LINK_IDENTITY_SUFFIX, path) : json_null());
 	json_object_set_new(c->answer, "state", json_string(slot_state_text(s->life.state)));
 }
 
@@ -115,7 +117,9 @@ const struct control_operation control_slot_operations[] = {
 	  "Gives a vGPU to a VM that is about to start, which need not be known: until its stub has gone, or "
 	  "if "
 	  "none comes (slot.reserve_for, slot.grace). \"socket\" in the answer is where the stub listens for "
-	  "the VM's monitor. Said again for the same VM its time begins anew.",
+	  "the VM's monitor, \"nvidia_socket\" where for the second device of the personality nvidia (null: "
+	  "there is "
+	  "none). Said again for the same VM its time begins anew.",
 	  reserve_fields, 0, true, reserve_called },
 	{ "slot.release",
 	  "Takes back what slot.reserve gave to that VM. Nothing happens (\"released\": false) where another "

@@ -58,7 +58,7 @@ class Host:
 
     def __init__(self, directory, server):
         self.directory, self.server, self.owners, self.sockets, self.units = directory, server, {}, {}, True
-        self.names, self.lie, self.by_hand = {}, None, False
+        self.names, self.lie, self.by_hand, self.nvidia = {}, None, False, ""
         server.answers[("GET", "/v1/vgpus")] = lambda *_: self.list()
         for slot in (SLOT, SLOT2):
             self.owners[slot] = None
@@ -98,7 +98,7 @@ vm=${{2#vgpu-stub@}}
         if self.units and not self.path_of(body["vm"]).exists():
             self.listen(self.path_of(body["vm"]))
         return self.lie or {"vgpu": slot, "vm": body["vm"], "name": body["name"], "socket": str(self.path_of(body["vm"])),
-                            "state": "reserved"}
+                            "nvidia_socket": f"{self.path_of(body['vm'])}{self.nvidia}" if self.nvidia else None, "state": "reserved"}
 
     def listen(self, path):
         self.sockets[path] = socket.socket(socket.AF_UNIX)
@@ -180,6 +180,22 @@ def test_a_vm_gets_its_vgpu(host):
     def plain(r):
         return ET.canonicalize(ET.tostring(r, encoding="unicode"), strip_text=True)
     assert plain(root) == plain(was)
+
+
+def test_a_vm_of_the_nvidia_personality_gets_two_devices(host):
+    host.nvidia = ".nvidia"
+    once = host.transform(domain(mdev(SLOT)))
+    assert [(d["id"], d["addr"], d["socket"]["path"]) for d in devices(once.stdout)] == [
+        ("vgpu0", "0x1e", str(host.path_of(VM))), ("vgpu1", "0x1d", f"{host.path_of(VM)}.nvidia")]
+    again = host.transform(once.stdout)
+    assert (again.returncode, again.stdout, again.stderr) == (0, once.stdout, "")
+    assert host.step("prepare", once.stdout).returncode == 0
+    # Which it must still be when it starts, and a path that is none is not taken.
+    host.nvidia = ""
+    r = host.step("prepare", once.stdout)
+    assert r.returncode and "no vGPU with the socket" in r.stderr and ".nvidia" in r.stderr
+    host.nvidia = 108 * "x"
+    fails_closed(host.transform(domain(mdev(SLOT))), "names no socket")
 
 
 def test_twice_is_once(host):

@@ -67,6 +67,19 @@ def test_a_stub_does_as_the_inventory_says():
             guest.Monitor(second)
 
 
+def test_who_reserves_is_told_of_the_second_socket():
+    with vgpu.mediator(*SMALL) as m, control.connect(m) as ctl:
+        slot = ctl.do("vgpu.add", profile="small")["vgpu"]
+        answer = ctl.do("slot.reserve", vgpu=slot, vm=VM1, name="one")
+        assert answer["nvidia_socket"] is None
+        ctl.do("vm.set", vm=VM1, personality="nvidia")
+        answer = ctl.do("slot.reserve", vgpu=slot, vm=VM1, name="one")
+        assert answer["nvidia_socket"] == answer["socket"] + ".nvidia"
+        # A VM that something was said of stays, and with it that.
+        ctl.do("slot.release", vgpu=slot, vm=VM1)
+        assert vms(ctl)[VM1]["personality"] == "nvidia"
+
+
 def test_what_was_touched():
     with vgpu.mediator(*SMALL) as m, control.connect(m) as ctl, stub_of(m) as stub:
         assigned(ctl)

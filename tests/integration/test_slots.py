@@ -18,7 +18,7 @@ from test_store import kill, place, query, running  # noqa: F401 (place is a fix
 
 SPACE = uuid.UUID("bb6cb8a3-ad08-490b-8223-d1e46458ce93")
 SHORT = ("--set", "slot.reserve_for=1 s", "--set", "slot.grace=300 ms")
-ANSWERED = {"ok", "vgpu", "vm", "name", "socket", "state", "kept"}
+ANSWERED = {"ok", "vgpu", "vm", "name", "socket", "nvidia_socket", "state", "kept"}
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ static struct domain *read_domain(const char *xml)
 static char *rewritten(const char *xml, size_t n, const char *emulator)
 {
 	const struct domain_plan plan = { .emulator = emulator,
-					  .vgpus = { { VGPU_A, SOCKET_A }, { VGPU_B, SOCKET_B } },
+					  .vgpus = { { VGPU_A, SOCKET_A, NULL }, { VGPU_B, SOCKET_B, NULL } },
 					  .n = n };
 	struct domain *d = read_domain(xml);
 	char *text, *why;
