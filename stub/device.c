@@ -21,14 +21,15 @@ void device_init(struct stub *s)
 	registers_reset(&s->registers);
 }
 
-uint64_t device_busy(const struct stub *s, uint64_t channels)
+// Which of the channels have executors (or may).
+static uint64_t busy(const struct stub *s, uint64_t channels)
 {
-	uint64_t busy = 0;
+	uint64_t some = 0;
 
 	for (unsigned i = 0; i < VGPU_MAX_VM_CHANNELS; i++)
 		if (channels >> i & 1 && channel_is_busy(&s->channels[i]))
-			busy |= 1ull << i;
-	return busy;
+			some |= 1ull << i;
+	return some;
 }
 
 static void forget_channels(struct stub *s)
@@ -56,7 +57,7 @@ static void disable(struct stub *s)
 
 void device_channel_gone(struct stub *s)
 {
-	if (s->disabling && !device_busy(s, ALL_CHANNELS)) {
+	if (s->disabling && !busy(s, SERVER_ALL_USERS)) {
 		s->disabling = false;
 		commands_disable(s);
 		set_status(s, VGPU_STATUS_ENABLED, false);
@@ -77,11 +78,11 @@ static void reset(struct stub *s)
 // until they are not busy.
 static uint64_t lose_memory(struct stub *s, uint64_t address, uint64_t bytes)
 {
-	uint64_t users = device_busy(s, dma_users(&s->dma, address, bytes));
+	uint64_t users = busy(s, dma_users(&s->dma, address, bytes));
 
 	if (commands_meet(s, address, bytes)) {
 		// Without its area no channel can tell the guest anything.
-		users = device_busy(s, ALL_CHANNELS);
+		users = busy(s, SERVER_ALL_USERS);
 		commands_forget(s);
 		commands_disable(s);
 		forget_channels(s);
@@ -99,7 +100,7 @@ static void enable(struct stub *s)
 	enum vgpu_command_result r = VGPU_RESULT_INVALID;
 
 	// Channels of before a reset may be ending still; the monitor's reset waits for them.
-	if (!s->disabling && !(s->registers.status & VGPU_STATUS_ENABLED) && !device_busy(s, ALL_CHANNELS))
+	if (!s->disabling && !(s->registers.status & VGPU_STATUS_ENABLED) && !busy(s, SERVER_ALL_USERS))
 		r = commands_enable(s);
 	s->registers.error = r;
 	if (!r)
@@ -135,7 +136,7 @@ static void on_idle(struct server *v)
 
 static uint64_t on_busy(const struct server *v, uint64_t users)
 {
-	return device_busy(v->opaque, users);
+	return busy(v->opaque, users);
 }
 
 static void on_reset(struct server *v)

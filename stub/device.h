@@ -7,16 +7,11 @@
 
 #include "stub/stub.h"
 
-#define ALL_CHANNELS UINT64_MAX
-
 // As after power-on; with the next generation.
 void device_init(struct stub *s);
 
 // What the server's messages do with it; opaque is the stub.
 extern const struct server_device device_server;
-
-// Which of the channels have executors (or may).
-uint64_t device_busy(const struct stub *s, uint64_t channels);
 
 // An executor is gone.
 void device_channel_gone(struct stub *s);

@@ -15,13 +15,19 @@
 
 static_assert(TOUCHED_ROWS <= LINK_REGISTERS_MOST, "the mediator takes as many");
 
+// Whether the VM has the device, as is known now.
+static bool is_offered(const struct identity *d)
+{
+	return d->choice == IDENTITY_ALWAYS || (d->choice == IDENTITY_AS_TOLD && d->wanted);
+}
+
 // ---- what the server asks for ----
 
 static bool on_accept(struct server *v)
 {
 	struct identity *d = v->opaque;
 
-	if (d->choice == IDENTITY_AS_TOLD && !d->wanted) {
+	if (!is_offered(d)) {
 		log_warning("nvidia: a monitor came, but the VM's personality is custom (vgpu-admin vm set "
 			    "VM --personality=nvidia)");
 		return false;
@@ -127,8 +133,14 @@ int identity_start(struct stub *s)
 	if (d->choice == IDENTITY_NEVER)
 		return 0;
 	r = snprintf(d->path, sizeof(d->path), "%s" LINK_IDENTITY_SUFFIX, s->socket_path);
-	if (r >= (int)sizeof(d->path))
-		return -ENAMETOOLONG;
+	if (r >= (int)sizeof(d->path)) {
+		log_warning("%s" LINK_IDENTITY_SUFFIX " is too long for a socket: there is no second device",
+			    s->socket_path);
+		d->path[0] = '\0';
+		r = d->choice == IDENTITY_ALWAYS ? -ENAMETOOLONG : 0;
+		d->choice = IDENTITY_NEVER;
+		return r;
+	}
 	r = server_start(&d->server, s->event, d->path);
 	if (r >= 0)
 		server_listen(&d->server, d->choice == IDENTITY_ALWAYS);
@@ -176,9 +188,9 @@ bool identity_registers(const struct identity *d, uint32_t cookie, unsigned *at,
 			    cookie },
 		.n = n,
 		.left = t->n - *at - n,
-		.state = d->server.fd >= 0			 ? LINK_REGISTERS_IN_USE
-			 : d->server.listen_fd >= 0 && d->wanted ? LINK_REGISTERS_UNUSED
-								 : LINK_REGISTERS_NO_DEVICE,
+		.state = d->server.fd >= 0 ? LINK_REGISTERS_IN_USE
+			 : is_offered(d)   ? LINK_REGISTERS_UNUSED
+					   : LINK_REGISTERS_NO_DEVICE,
 		.more_reads = t->more_reads,
 		.more_writes = t->more_writes,
 		.aperture_reads = t->aperture_reads,

@@ -207,6 +207,15 @@ def test_custom_has_no_second_socket(tmp_path):
         assert os.listdir(tmp_path) and not os.path.exists(f"{s.socket}.nvidia")
 
 
+def test_a_path_that_is_too_long_for_a_second_socket(tmp_path):
+    deep = tmp_path / ("d" * (95 - len(str(tmp_path))))  # with /gpu.sock 104 of 107
+    deep.mkdir()
+    with guest.stub(deep, tmp_path / "nobody.sock") as s, guest.Guest(s.socket) as g:
+        assert g.reg("magic") and "too long" in s.log()
+    with pytest.raises(AssertionError, match="too long"):
+        guest.Stub(deep, tmp_path / "nobody.sock", "--personality", "nvidia")
+
+
 def test_without_the_mediators_word_monitors_wait(tmp_path):
     with guest.stub(tmp_path, tmp_path / "nobody.sock") as s:
         with pytest.raises(TimeoutError):
