@@ -252,6 +252,7 @@ static void test_one_wrong_field_of_the_inventory_is_enough(void **state)
 	REFUSED(good_vm, vm.uuid[0], 'A'); // as we never write it
 	REFUSED(good_vm, vm.uuid[3], 0);
 	REFUSED(good_vm, vm.name[0], 0);
+	REFUSED(good_vm, vm.nvidia, 2);
 	ENDLESS(good_vm, vm.uuid);
 	ENDLESS(good_vm, vm.name);
 	ENDLESS(good_vm, vm.pool);
