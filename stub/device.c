@@ -144,10 +144,16 @@ static void on_reset(struct server *v)
 	reset(v->opaque);
 }
 
+static void on_attach(struct server *v)
+{
+	host_monitor(v->opaque);
+}
+
 static void on_detach(struct server *v)
 {
 	struct stub *s = v->opaque;
 
+	host_monitor(s);
 	reset(s);
 	irq_done(&s->irq);
 	dma_done(&s->dma);
@@ -247,6 +253,7 @@ const struct server_device device_server = {
 	.read = on_read,
 	.write = on_write,
 	.reset = on_reset,
+	.attach = on_attach,
 	.detach = on_detach,
 	.map = on_map,
 	.unmap = on_unmap,

@@ -41,14 +41,6 @@ void host_done(struct host *h)
 	host_init(h);
 }
 
-static void hang_up(struct host *h)
-{
-	h->link_source = sd_event_source_disable_unref(h->link_source);
-	close_fd(&h->link);
-	h->up = false;
-	h->asked = 0;
-}
-
 // ---- DEVICE ----
 
 // The slot whose question was given first and not asked yet; -1: none.
@@ -148,13 +140,25 @@ static void lose(struct stub *s, const char *why)
 	if (!h->complained)
 		log_warning("mediator %s: %s; trying again", s->tenant_path, why);
 	h->complained = true;
-	hang_up(h);
+	h->link_source = sd_event_source_disable_unref(h->link_source);
+	close_fd(&h->link);
+	h->up = h->tells = false;
+	h->asked = 0;
 	for (unsigned i = 0; i < VGPU_COMMAND_SLOTS; i++)
 		if (s->commands.slots[i].busy && s->commands.slots[i].code == VGPU_COMMAND_DEVICE)
 			command_reply(s, i, VGPU_RESULT_NO_HOST, NULL);
 	device_host_answers(s, false);
 	if (try_again_later(s) < 0)
 		log_error("no timer: the mediator stays lost");
+}
+
+void host_monitor(struct stub *s)
+{
+	struct link_monitor m = { .header = { LINK_MAGIC, LINK_MONITOR, 0, sizeof(m), 0 } };
+
+	m.there = s->server.fd >= 0;
+	if (s->host.tells) // what is not sent is a link that is being lost
+		seqpacket_send(s->host.link, &m, sizeof(m), NULL, 0, MSG_DONTWAIT);
 }
 
 static bool take_hello(struct stub *s, const struct link_hello_ok *m)
@@ -172,8 +176,10 @@ static bool take_hello(struct stub *s, const struct link_hello_ok *m)
 	s->registers.weight = m->weight;
 	s->registers.memory_quota = m->memory_quota;
 	s->identity.setup.memory_bytes = m->memory_quota;
-	if (!(m->features & LINK_FEATURE_PERSONALITY))
+	h->tells = m->features & LINK_FEATURE_PERSONALITY;
+	if (!h->tells)
 		identity_tell(&s->identity, false, "");
+	host_monitor(s);
 	log_info("mediator %s answers: tenant %u, weight %u", s->tenant_path, m->tenant_id, m->weight);
 	device_host_answers(s, true);
 	return true;
@@ -273,30 +279,15 @@ static int connect_now(struct stub *s)
 	return r < 0 ? r : seqpacket_send(h->link, &m, sizeof(m), NULL, 0, MSG_DONTWAIT);
 }
 
-void host_connect(struct stub *s)
-{
-	int r = connect_now(s);
-
-	if (r < 0)
-		lose(s, strerror(-r));
-}
-
-void host_disconnect(struct stub *s)
-{
-	struct host *h = &s->host;
-
-	sd_event_source_set_enabled(h->timer, SD_EVENT_OFF);
-	hang_up(h);
-	h->complained = false;
-	h->pause_us = PAUSE_MIN_US;
-	device_host_answers(s, false);
-}
-
 static int on_time(sd_event_source *source, uint64_t usec, void *userdata)
 {
+	struct stub *s = userdata;
+	int r = connect_now(s);
+
 	(void)source;
 	(void)usec;
-	host_connect(userdata);
+	if (r < 0)
+		lose(s, strerror(-r));
 	return 0;
 }
 
@@ -312,7 +303,5 @@ static int try_again_later(struct stub *s)
 
 int host_start(struct stub *s)
 {
-	int r = sd_event_add_time(s->event, &s->host.timer, CLOCK_MONOTONIC, 0, 1000, on_time, s);
-
-	return r < 0 ? r : sd_event_source_set_enabled(s->host.timer, SD_EVENT_OFF);
+	return sd_event_add_time(s->event, &s->host.timer, CLOCK_MONOTONIC, 0, 1000, on_time, s);
 }

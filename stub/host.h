@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stub's own connection to the mediator: whether that answers, who the tenant is, and questions about the
-// device. It is there while a monitor is, so that a mediator knows a VM that runs from one that never came.
-// Lost, it is made again, with growing pauses.
+// device. It tells whether a monitor is there: a VM that runs is not one that never came. Lost, the
+// connection is made again, with growing pauses.
 #ifndef VGPU_STUB_HOST_H
 #define VGPU_STUB_HOST_H
 
@@ -14,8 +14,9 @@
 struct stub;
 
 struct host {
-	int link; // -1: none
-	bool up;  // HELLO was answered
+	int link;   // -1: none
+	bool up;    // HELLO was answered
+	bool tells; // with LINK_FEATURE_PERSONALITY
 	bool complained;
 	uint64_t pause_us; // before the next try
 	sd_event_source *link_source, *timer;
@@ -23,12 +24,10 @@ struct host {
 };
 
 void host_init(struct host *h);
-// 0 or -errno.
+// Begins to connect. 0 or -errno.
 int host_start(struct stub *s);
-// A monitor came: connects, and again whenever the connection is lost.
-void host_connect(struct stub *s);
-// The monitor is gone.
-void host_disconnect(struct stub *s);
+// A monitor came, or is gone.
+void host_monitor(struct stub *s);
 void host_done(struct host *h);
 
 // DEVICE, checked: its reply comes later. One question at a time goes to the mediator, the others wait in

@@ -391,6 +391,8 @@ static int on_listen(sd_event_source *source, int listen_fd, uint32_t events, vo
 	sd_event_source_set_priority(v->source, SD_EVENT_PRIORITY_IMPORTANT);
 	v->fd = take_fd(&fd);
 	log_info("%s: a monitor came", v->device->name);
+	if (v->device->attach)
+		v->device->attach(v);
 	return 0;
 }
 

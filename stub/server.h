@@ -27,7 +27,8 @@ struct server_device {
 	void (*read)(struct server *v, uint32_t region, uint64_t offset, void *to, uint32_t count);
 	void (*write)(struct server *v, uint32_t region, uint64_t offset, const void *from, uint32_t count);
 	void (*reset)(struct server *v);
-	void (*detach)(struct server *v); // the monitor is gone
+	void (*attach)(struct server *v); // a monitor is there; NULL: that does not matter
+	void (*detach)(struct server *v); // it is gone
 	// Memory of the VM, fd -1: not shared; takes it over. A positive errno: nothing changed. Who must
 	// have let go of what was there before, until the reply goes, is added to *users.
 	int (*map)(struct server *v, const struct vfio_user_request *r, int fd, uint64_t *users);

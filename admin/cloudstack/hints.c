@@ -20,11 +20,11 @@
 
 static void give_back(struct slots *s, const struct slot *slot)
 {
-	cleanup_free char *why = NULL, *failed = NULL, *socket = NULL;
+	cleanup_free char *why = NULL, *failed = NULL, *socket = NULL, *nvidia = NULL;
 	bool kept;
 
 	s->until_ns = clock_now_ns() + GIVE_BACK_S * NSEC_PER_SEC;
-	socket = slots_reserve(s, slot->vgpu, slot->vm, slot->name, &why); // which tells it
+	socket = slots_reserve(s, slot->vgpu, slot->vm, slot->name, &nvidia, &why); // which tells it
 	if (socket && slots_release(s, slot->vgpu, slot->vm, &kept, &failed) && !kept) {
 		stub_unit_stop(slot->vm, socket);
 		syslog(LOG_INFO | LOG_DAEMON,

@@ -91,7 +91,7 @@ static const char *check_session(const union deposit *r, uint64_t id, uint32_t p
 {
 	const uint32_t known = DEPOSIT_SESSION_OPERATOR | DEPOSIT_SESSION_READY | DEPOSIT_SESSION_VM |
 			       DEPOSIT_SESSION_STATUS | DEPOSIT_SESSION_DEVICE | DEPOSIT_SESSION_CARD |
-			       DEPOSIT_SESSION_PERSONALITY;
+			       DEPOSIT_SESSION_PERSONALITY | DEPOSIT_SESSION_MONITOR;
 	const struct deposit_session *s = &r->session;
 
 	if (!s->id || s->id != id || !s->tenant)

@@ -87,7 +87,8 @@ enum session_fd { SESSION_SOCKET, SESSION_PIDFD, SESSION_FDS };
 #define DEPOSIT_SESSION_STATUS	    8u	// STATUS is being answered
 #define DEPOSIT_SESSION_DEVICE	    16u // DEVICE waits
 #define DEPOSIT_SESSION_CARD	    32u
-#define DEPOSIT_SESSION_PERSONALITY 64u // LINK_FEATURE_PERSONALITY
+#define DEPOSIT_SESSION_PERSONALITY 64u	 // LINK_FEATURE_PERSONALITY
+#define DEPOSIT_SESSION_MONITOR	    128u // and its monitor is there
 
 struct deposit_session {
 	uint64_t id;

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "mediator/event/event.h"
 #include "mediator/inventory/inventory.h"
+#include "mediator/session/session.h"
 #include "mediator/tenant.h"
 
 static struct slot_rules rules_of(const struct mediator *m)
@@ -88,7 +89,8 @@ static enum slot_change look(struct mediator *m, struct slot *s)
 	const struct tenant *t = s->vm ? s->vm->tenant : NULL;
 	struct slot_rules rules = rules_of(m);
 
-	return slot_life_look(&s->life, t && t->n_sessions, t && t->n_channels, &rules, clock_now_ns());
+	return slot_life_look(&s->life, t && session_vm_is_there(t), t && t->n_channels, &rules,
+			      clock_now_ns());
 }
 
 // Nobody has it any more; the VM's programs end. What was made for its VM goes with it.

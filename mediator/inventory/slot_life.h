@@ -17,7 +17,7 @@
 enum slot_state {
 	SLOT_FREE,
 	SLOT_RESERVED,	// its stub was not there yet
-	SLOT_STARTING,	// the stub is connected, which it is while its monitor is
+	SLOT_STARTING,	// the VM's monitor is there, its stub says
 	SLOT_RUNNING,	// and the guest has used the GPU since then
 	SLOT_RELEASING, // the stub is gone
 	SLOT_STATES,

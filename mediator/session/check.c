@@ -172,6 +172,14 @@ static const char *check_sensed(const void *packet)
 	return m->lost > 1 ? "SENSED: neither lost nor not" : NULL;
 }
 
+static const char *check_monitor(const void *packet)
+{
+	const struct link_monitor *m = packet;
+
+	return m->there > 1 || m->reserved ? "MONITOR: neither there nor not, or reserved field not zero"
+					   : NULL;
+}
+
 static const char *check_share(const void *packet)
 {
 	const struct link_share *m = packet;
@@ -205,6 +213,7 @@ static const struct rule {
 	{ LINK_TENANT_CREATE_AS, PHASE_READY, sizeof(struct link_tenant_create_as), check_tenant_create_as },
 	{ LINK_STATUS, PHASE_READY, sizeof(struct link_status), NULL },
 	{ LINK_DEVICE, PHASE_READY, sizeof(struct link_device), check_device },
+	{ LINK_MONITOR, PHASE_READY, sizeof(struct link_monitor), check_monitor },
 	{ LINK_REGISTERS, PHASE_READY, sizeof(struct link_registers), check_registers, 0, 0,
 	  offsetof(struct link_registers, row) },
 	{ LINK_READY, PHASE_STARTING, sizeof(struct link_ready), check_ready },

@@ -30,6 +30,7 @@ struct session {
 	bool vm;	  // LINK_FEATURE_VM was agreed on
 	uint32_t library; // enum link_library, as HELLO told
 	bool personality; // LINK_FEATURE_PERSONALITY
+	bool monitor;	  // of a stub that took it: its monitor is there
 	bool doomed;	  // handles and sends nothing more; the reaper frees it
 	uint64_t id;	  // grows; for the next mediator
 	uint64_t came_us; // since 1970

@@ -34,13 +34,13 @@ void session_keep(struct session *s)
 		.uid = s->uid,
 		.pid = s->pid,
 		.came_us = s->came_us,
-		.flags = (s->operator_ ? DEPOSIT_SESSION_OPERATOR : 0) |
-			 (s->phase == PHASE_READY ? DEPOSIT_SESSION_READY : 0) |
-			 (s->vm ? DEPOSIT_SESSION_VM : 0) |
-			 (s->personality ? DEPOSIT_SESSION_PERSONALITY : 0) |
-			 (s->status ? DEPOSIT_SESSION_STATUS : 0) |
-			 (s->device_waits ? DEPOSIT_SESSION_DEVICE : 0) |
-			 (s->device_waits && s->device_card ? DEPOSIT_SESSION_CARD : 0),
+		.flags =
+		    (s->operator_ ? DEPOSIT_SESSION_OPERATOR : 0) |
+		    (s->phase == PHASE_READY ? DEPOSIT_SESSION_READY : 0) | (s->vm ? DEPOSIT_SESSION_VM : 0) |
+		    (s->personality ? DEPOSIT_SESSION_PERSONALITY : 0) |
+		    (s->monitor ? DEPOSIT_SESSION_MONITOR : 0) | (s->status ? DEPOSIT_SESSION_STATUS : 0) |
+		    (s->device_waits ? DEPOSIT_SESSION_DEVICE : 0) |
+		    (s->device_waits && s->device_card ? DEPOSIT_SESSION_CARD : 0),
 		.library = s->library,
 		.cookie = s->status	    ? s->status_cookie
 			  : s->device_waits ? s->device_cookie
@@ -112,6 +112,7 @@ int session_adopt(struct mediator *m, struct tenant *t, const struct deposit_ses
 	s->vm = r->flags & DEPOSIT_SESSION_VM;
 	s->library = r->library;
 	s->personality = r->flags & DEPOSIT_SESSION_PERSONALITY;
+	s->monitor = r->flags & DEPOSIT_SESSION_MONITOR;
 	s->phase = r->flags & DEPOSIT_SESSION_READY ? PHASE_READY : PHASE_NEW;
 	s->kept = s->redo = true;
 	t->n_sessions++;

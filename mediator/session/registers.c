@@ -23,6 +23,19 @@ void registers_tell_vm(struct session *s)
 	session_send(s, &m, sizeof(m), NULL, 0);
 }
 
+bool session_vm_is_there(const struct tenant *t)
+{
+	const struct session *s;
+
+	if (!t->n_sessions)
+		return false;
+	LIST_FOREACH (s, &t->mediator->sessions, link)
+		if (s->tenant == t && s->phase == PHASE_READY && !s->doomed &&
+		    (s->monitor || !s->personality))
+			return true;
+	return false;
+}
+
 struct session *session_of_stub(const struct tenant *t)
 {
 	struct session *s;

@@ -36,6 +36,7 @@ static void handle_hello(struct session *s, const struct link_hello *hello)
 	if (s->personality)
 		registers_tell_vm(s);
 	session_keep(s);
+	inventory_tenant_changed(s->tenant);
 }
 
 static void handle_channel_open(struct session *s, const struct link_channel_open *open)
@@ -270,6 +271,13 @@ void request_status_step(struct session *s)
 	send_row(s, t);
 }
 
+static void handle_monitor(struct session *s, const struct link_monitor *m)
+{
+	s->monitor = m->there;
+	session_keep(s);
+	inventory_tenant_changed(s->tenant);
+}
+
 void request_handle(struct session *s, const void *packet, const int *fds, unsigned n_fds)
 {
 	switch (((const struct link_header *)packet)->type) {
@@ -281,6 +289,7 @@ void request_handle(struct session *s, const void *packet, const int *fds, unsig
 	case LINK_TENANT_CREATE_AS: handle_tenant_create_as(s, packet); break;
 	case LINK_STATUS: handle_status(s, packet); break;
 	case LINK_DEVICE: request_device(s, packet); break;
+	case LINK_MONITOR: handle_monitor(s, packet); break;
 	case LINK_REGISTERS: request_registers(s, packet); break;
 	}
 }

@@ -119,7 +119,8 @@ static bool take_packet(struct session *s, const union packet *packet, int n, co
 		code = LINK_E_PROTOCOL;
 		why = "LINK_FEATURE_VM was not agreed on";
 	}
-	if (!code && !s->personality && packet->header.type == LINK_REGISTERS) {
+	if (!code && !s->personality &&
+	    (packet->header.type == LINK_REGISTERS || packet->header.type == LINK_MONITOR)) {
 		code = LINK_E_PROTOCOL;
 		why = "LINK_FEATURE_PERSONALITY was not agreed on";
 	}
@@ -243,7 +244,6 @@ static const char *adopt(struct session *s, struct tenant *tenant)
 		return "too many connections of this tenant (limits.connections)";
 	s->tenant = tenant;
 	tenant->n_sessions++;
-	inventory_tenant_changed(tenant);
 	return NULL;
 }
 
@@ -327,8 +327,8 @@ static void session_free(struct session *s)
 	close_session(s);
 	keep_gone(m, DEPOSIT_SESSION, s->id, &s->kept);
 	s->tenant->n_sessions--;
-	inventory_tenant_changed(s->tenant);
 	LIST_REMOVE(s, link);
+	inventory_tenant_changed(s->tenant);
 	free(s);
 	mediator_reap(m);
 }

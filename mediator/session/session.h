@@ -66,6 +66,9 @@ void session_view(const struct session *s, struct session_view *ret);
 // ---- stubs of VMs that speak LINK_FEATURE_PERSONALITY
 
 struct session *session_of_stub(const struct tenant *t); // NULL: there is none
+// Whether the tenant's VM runs, as far as is seen: its stub says that a monitor is there, or somebody is
+// connected who tells nothing of that.
+bool session_vm_is_there(const struct tenant *t);
 // What the inventory says of the VM has changed: its stub is told.
 void session_vm_changed(const struct tenant *t);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host link: messages on SOCK_SEQPACKET unix sockets between a client (guest/client, vgpu-run, tests) and the
-// mediator, and between the mediator and its executors and its sensor. One packet is one message: a
+// The host link: messages on SOCK_SEQPACKET unix sockets between a client (guest/client, vgpu-run, tests) and
+// the mediator, and between the mediator and its executors and its sensor. One packet is one message: a
 // link_header, then the body of that type, nothing behind it. Little endian, reserved fields zero. Fds travel
 // with the message that names them, in the order given there. A mediator that is replaced by another keeps
 // all links open (protocol/host/keeper.h); an answer that was on its way then may come twice.
@@ -63,6 +63,7 @@ enum link_type {
 	LINK_CHANNEL_CLOSE = 0x0107,
 	LINK_TENANT_CREATE_AS = 0x0108, // operator: TENANT_CREATE with a profile or a pool
 	LINK_REGISTERS = 0x0109,	// answer to REGISTERS_ASK
+	LINK_MONITOR = 0x010a,		// from who took LINK_FEATURE_PERSONALITY
 	// mediator -> client
 	LINK_HELLO_OK = 0x0201,
 	LINK_CHANNEL_OK = 0x0202, // fds: channel memfd, host window memfd, doorbell eventfd; of a channel in
@@ -128,7 +129,7 @@ struct link_header {
 static_assert(sizeof(struct link_header) == 16, "wire");
 
 #define LINK_FEATURE_VM 1ull // CHANNEL_OPEN_VM, CHANNEL_CLOSE, CHANNEL_GONE
-// VM, REGISTERS_ASK, REGISTERS; taken only where the tenant is a VM of the inventory.
+// VM, REGISTERS_ASK, REGISTERS, MONITOR; taken only where the tenant is a VM of the inventory.
 #define LINK_FEATURE_PERSONALITY 2ull
 
 // The top byte of HELLO's features: which library asks. For those who look at sessions, nothing depends on
@@ -188,6 +189,14 @@ struct link_vm {
 	char vm[40]; // its uuid, NUL-terminated
 };
 static_assert(sizeof(struct link_vm) == 64, "wire");
+
+// Whether a monitor is connected to the stub; said behind HELLO, and when it changes. Until it is said: none.
+struct link_monitor {
+	struct link_header header;
+	uint32_t there; // 0 or 1
+	uint32_t reserved;
+};
+static_assert(sizeof(struct link_monitor) == 24, "wire");
 
 #define LINK_REGISTER_NAME_BYTES 24u
 
