@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/klog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,9 +17,18 @@
 #include "guest/check/check.h"
 #include "guest/check/child.h"
 #include "guest/check/files.h"
+#include "guest/check/rules.h"
 #include "guest/client/device_state.h"
 #include "protocol/guest/vgpu_ioctl.h"
 #include "protocol/guest/vgpu_pci.h"
+
+#define LOG_MOST	(1 << 20) // bytes of the kernel's log, its end
+#define SYSLOG_READ_ALL 3	  // SYSLOG_ACTION_READ_ALL of syslog(2)
+
+#define NEXT_SHARED_MEMORY                                                                                \
+	"the machine's memory is not shared with the host; ask the operator: memory-backend-memfd with "  \
+	"share=on, in libvirt <source type='memfd'/> and <access mode='shared'/>, no huge pages; then a " \
+	"new start"
 
 void check_device(struct machine *m, struct check_result *r)
 {
@@ -31,6 +41,39 @@ void check_device(struct machine *m, struct check_result *r)
 	check_next(
 	    r, "ask the operator: the virtual machine needs a vGPU and a start with it. Of one with another "
 	       "id, write that to /sys/bus/pci/drivers/vgpu/new_id");
+}
+
+// What the driver said last of why it does not take the device; false: nothing, or this user may not know.
+static bool reason_of_driver(const struct machine *m, char ret[CHECK_TEXT_BYTES])
+{
+	cleanup_free char *log = m->root[0] ? NULL : calloc(1, LOG_MOST + 1);
+	char words[64];
+
+	if (!log || klogctl(SYSLOG_READ_ALL, log, LOG_MOST) < 0)
+		return false;
+	snprintf(words, sizeof(words), "vgpu %s: ", m->vgpu.address);
+	return rule_log_last(log, words, ret, CHECK_TEXT_BYTES);
+}
+
+static void not_taken(const struct machine *m, struct check_result *r)
+{
+	char reason[CHECK_TEXT_BYTES], not_shared[32];
+
+	if (!reason_of_driver(m, reason)) {
+		check_say(r, CHECK_FAILED, "vgpu is loaded and did not take %s", m->vgpu.address);
+		check_next(r,
+			   "dmesg | grep vgpu says why; where it was only unbound: echo %s "
+			   ">/sys/bus/pci/drivers_probe",
+			   m->vgpu.address);
+		return;
+	}
+	check_say(r, CHECK_FAILED, "vgpu is loaded and did not take %s: %s", m->vgpu.address, reason);
+	snprintf(not_shared, sizeof(not_shared), "(error %d)", VGPU_RESULT_NOT_SHARED);
+	if (strstr(reason, not_shared))
+		check_next(r, NEXT_SHARED_MEMORY);
+	else
+		check_next(r, "ask the operator whether the host has the same version, and what the "
+			      "vgpu-stub's journal says");
 }
 
 void check_driver(struct machine *m, struct check_result *r)
@@ -46,11 +89,7 @@ void check_driver(struct machine *m, struct check_result *r)
 			   "/sys/bus/pci/drivers/%s/unbind /sys/bus/pci/drivers_probe",
 			   address, address, driver);
 	} else if (m->module_loaded) {
-		check_say(r, CHECK_FAILED, "vgpu is loaded and did not take %s", address);
-		check_next(r,
-			   "dmesg | grep vgpu says why; where it was only unbound: echo %s "
-			   ">/sys/bus/pci/drivers_probe",
-			   address);
+		not_taken(m, r);
 	} else {
 		check_say(r, CHECK_FAILED, "no driver has %s: vgpu is not loaded", address);
 		check_next(r, "see 'module'");
@@ -190,10 +229,8 @@ void check_shared_memory(struct machine *m, struct check_result *r)
 		check_say(r, CHECK_OK, "the host reaches this machine's memory");
 		return;
 	}
-	check_say(r, CHECK_FAILED, "the virtual machine's memory is not shared with the host");
-	check_next(r, "ask the operator: memory-backend-memfd with share=on, in libvirt <source "
-		      "type='memfd'/> and <access "
-		      "mode='shared'/>, no huge pages; then a new start");
+	check_say(r, CHECK_FAILED, "not all of the virtual machine's memory is shared with the host");
+	check_next(r, NEXT_SHARED_MEMORY);
 }
 
 void check_host(struct machine *m, struct check_result *r)

@@ -199,6 +199,21 @@ bool rule_status(const char *text, const char *name, char *ret, size_t room)
 	return false;
 }
 
+bool rule_log_last(const char *text, const char *words, char *ret, size_t room)
+{
+	bool found = false;
+
+	for (const char *line = text; *line; line = next_line(line)) {
+		const char *end = line + strcspn(line, "\n"), *at = strstr(line, words);
+
+		if (line[0] != '<' || line[1] < '0' || line[1] > '4' || line[2] != '>' || !at || at >= end)
+			continue;
+		at += strlen(words);
+		found = put(ret, room, at, at < end ? (size_t)(end - at) : 0) || found;
+	}
+	return found;
+}
+
 bool rule_list_has(const char *list, const char *folder, size_t folder_length)
 {
 	while (folder_length > 1 && folder[folder_length - 1] == '/')

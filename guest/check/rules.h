@@ -33,6 +33,10 @@ bool rule_cgroup(const char *text, char *ret, size_t room);
 // The value of a line "Name:\tVALUE" (/proc/PID/status). False: there is none.
 bool rule_status(const char *text, const char *name, char *ret, size_t room);
 
+// The last line of the kernel's log ("<3>[ 1.2] vgpu 0000:01:00.0: text") of warning level or worse with
+// these words, from behind them on. False: there is none.
+bool rule_log_last(const char *text, const char *words, char *ret, size_t room);
+
 // Whether a list of folders with colons names this folder ("/a/" is "/a").
 bool rule_list_has(const char *list, const char *folder, size_t folder_length);
 

@@ -97,6 +97,20 @@ static void values(void **state)
 	assert_false(rule_status("CapEffX:\t1\n", "CapEff", word, sizeof(word)));
 }
 
+static void reasons_in_the_log(void **state)
+{
+	const char *text = "<3>[ 1.0] vgpu 0000:01:00.0: first\n<4>[ 1.1] vgpu 0000:01:00.0: second\n"
+			   "<6>[ 1.2] vgpu 0000:01:00.0: vgpu0: fine\n<3>[ 1.3] other\n<3";
+	char reason[32];
+
+	(void)state;
+	assert_true(rule_log_last(text, "vgpu 0000:01:00.0: ", reason, sizeof(reason)));
+	assert_string_equal(reason, "second");
+	assert_false(rule_log_last(text, "vgpu 0000:02:00.0: ", reason, sizeof(reason)));
+	assert_false(rule_log_last("<3>[ 1.0] a\n<6> vgpu", "vgpu", reason, sizeof(reason)));
+	assert_false(rule_log_last("", "vgpu", reason, sizeof(reason)));
+}
+
 static void lists_of_folders(void **state)
 {
 	(void)state;
@@ -226,6 +240,7 @@ int main(void)
 		cmocka_unit_test(refused_modules),
 		cmocka_unit_test(values),
 		cmocka_unit_test(lists_of_folders),
+		cmocka_unit_test(reasons_in_the_log),
 		cmocka_unit_test(cache_answers_as_the_loader),
 		cmocka_unit_test(caches_that_are_none),
 		cmocka_unit_test(versions_in_notes),
