@@ -134,6 +134,7 @@ def signed_modules_only(t):
     t.put("var/lib/dkms/mok.pub", "")
     t.look().says("signatures", "failed", "mokutil --import /var/lib/dkms/mok.pub")
     t.put("sys/kernel/security/lockdown", "[none] integrity\n")
+    t.look().says("signatures", "ok", "Secure Boot on", "nobody signed")
     t.put("sys/module/module/parameters/sig_enforce", "Y\n")
     t.look().says("signatures", "failed", "sig_enforce")
 
