@@ -32,7 +32,7 @@ static _Noreturn void be_child(const struct child *c, int out, int said)
 	_exit(0);
 }
 
-// Keeps the end of what is said; what it is after all the rest does not fit.
+// Where not all of it fits the end is kept.
 static void keep_said(struct child *c, size_t *used, const char *data, size_t bytes)
 {
 	size_t room = sizeof(c->said) - 1;

@@ -134,11 +134,11 @@ static void not_permitted(const struct machine *m, struct check_result *r)
 		  g ? g->gr_name : "?", (unsigned)st.st_mode & 07777);
 	if (m->container)
 		check_next(r, "start the container with the device and as a user who may open it");
-	else if (!(st.st_mode & 0060) || (!st.st_gid && !udev_rule_installed(m)))
-		check_next(r,
-			   "apt install vgpu-guest (its udev rule gives the device to the group render), "
-			   "then udevadm "
-			   "trigger %s",
+	else if (!st.st_gid || (st.st_mode & 0060) != 0060)
+		check_next(r, "%sudevadm trigger %s",
+			   udev_rule_installed(m) ? ""
+						  : "apt install vgpu-guest (its udev rule gives the device "
+						    "to the group render), then ",
 			   VGPU_DEVICE_NODE);
 	else if (g && names_user(g, user))
 		check_next(r, "%s is in the group %s, this session began before: log in again", user,

@@ -13,9 +13,9 @@
 #include "guest/check/rules.h"
 
 // How a library that is not ours got before ours, and so what to do.
-static void next_for_other(const char *path, struct check_result *r)
+static void next_for_other(const struct machine *m, const char *path, struct check_result *r)
 {
-	const char *list = getenv("LD_LIBRARY_PATH"), *name = strrchr(path, '/');
+	const char *list = m->root[0] ? NULL : getenv("LD_LIBRARY_PATH"), *name = strrchr(path, '/');
 	int length = name ? (int)(name - path) : 0;
 
 	if (list && rule_list_has(list, path, (size_t)length)) {
@@ -62,7 +62,7 @@ static void check_library(struct machine *m, const char *name, enum check_versio
 	} else {
 		check_say(r, CHECK_FAILED, "programs load one that is not vgpu's: %s%s%s", path,
 			  link ? " -> " : "", link ? real : "");
-		next_for_other(path, r);
+		next_for_other(m, path, r);
 	}
 }
 
@@ -119,7 +119,7 @@ static bool cached(const struct machine *m, const void *cache, size_t bytes, con
 	check_say(r, ours_by_path ? CHECK_WARNING : CHECK_FAILED,
 		  "first in the loader's cache for %s is %s, not vgpu's%s", name, path,
 		  ours_by_path ? ": for programs without this LD_LIBRARY_PATH" : "");
-	next_for_other(path, r);
+	next_for_other(m, path, r);
 	return false;
 }
 
