@@ -94,6 +94,16 @@ def test_loader_finds_the_guests_libraries(both):
     assert both.done("readlink", "-f", "/usr/bin/nvidia-smi").strip() == f"{LIBRARIES}/bin/nvidia-smi"
 
 
+def test_guests_check_knows_the_guests_libraries(both):
+    """There is no vGPU here, which it says; the rest is as a guest has it."""
+    done = both.run("vgpu-guest-check", "--json", "--no-self-test")
+    assert done.returncode == 1, done.stdout
+    checks = {c["check"]: c for c in json.loads(done.stdout)["checks"]}
+    for name in ("libcuda", "libnvidia-ml", "loader-cache", "nvidia-smi", "versions"):
+        assert checks[name]["state"] == "ok", checks[name]
+    assert checks["device"]["state"] == "failed"
+
+
 def test_files_of_the_rest(both):
     for path in ("lib/udev/rules.d/60-vgpu.rules", "usr/share/doc/vgpu/docs/operators-guide.md",
                  "usr/share/doc/vgpu-host/examples/vgpu.json", "usr/share/bash-completion/completions/vgpu-admin",
