@@ -16,7 +16,16 @@
 	C(slot)           \
 	C(limit)          \
 	C(usage)          \
-	C(session) C(quarantine) C(events) C(audit) C(drain) C(backup) C(config) C(image) C(cloudstack) C(help)
+	C(session)        \
+	C(quarantine)     \
+	C(events)         \
+	C(audit)          \
+	C(drain)          \
+	C(backup)         \
+	C(config)         \
+	C(image)          \
+	C(cloudstack)     \
+	C(help)
 
 #define COMMAND(name) extern const struct admin_command admin_command_##name;
 ADMIN_COMMANDS(COMMAND)

@@ -19,8 +19,8 @@ step() {
 
 mapfile -t sources < <(git ls-files -co --exclude-standard '*.c' '*.h')
 mapfile -t shell < <(git ls-files -co --exclude-standard '*.sh' '*.bash' dev .ci/run 'scripts/vm/get-*' scripts/vm/make-module \
-	scripts/vm/{run-guest,with-vgpu,pack} tests/vm/{init,demo-guest} packaging/cloudstack/qemu.d/50-vgpu \
-	debian/vgpu-host.{postinst,prerm,postrm})
+	scripts/vm/{run-guest,with-vgpu,pack} tests/vm/{init,demo-guest} tests/cloudstack/rehearsal-guest packaging/cloudstack/qemu.d/50-vgpu \
+	debian/vgpu-{host,cloudstack}.{postinst,prerm,postrm})
 mapfile -t units < <(git ls-files -co --exclude-standard '*.c' | grep -v -e '^tests/' -e '^guest/kmod/')
 
 step "format" clang-format-19 --dry-run -Werror "${sources[@]}"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libnvidia-ml.so.1: NVML for a tenant with one device, from what the mediator tells
-// (guest/client/device_state.h). No channel, no executor, no context; libc and guest/client only. What is shared
-// between its files, and the prototypes of what it exports.
+// (guest/client/device_state.h). No channel, no executor, no context; libc and guest/client only. What is
+// shared between its files, and the prototypes of what it exports.
 //
 // Every call looks first whether the library is initialised (UNINITIALIZED), then at its arguments
 // (INVALID_ARGUMENT; a versioned structure: ARGUMENT_VERSION_MISMATCH), then asks the host: a value that it

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is told about the device: by vgpu-sensor to the mediator, by the mediator to clients (DEVICE in
-// link.h), by guest/client to whoever asks it (guest/client/device_state.h). A number that nobody knows has its
-// valid bit off and is 0; nothing here is ever made up.
+// link.h), by guest/client to whoever asks it (guest/client/device_state.h). A number that nobody knows has
+// its valid bit off and is 0; nothing here is ever made up.
 #ifndef VGPU_PROTOCOL_HOST_DEVICE_H
 #define VGPU_PROTOCOL_HOST_DEVICE_H
 

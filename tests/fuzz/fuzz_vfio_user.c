@@ -56,7 +56,8 @@ static void identity_access(const struct vfio_user_request *r)
 		nvidia_reset(&d, 0);
 	}
 	if (r->u.access.data)
-		nvidia_write(&d, 0, r->u.access.region, r->u.access.offset, r->u.access.data, r->u.access.count);
+		nvidia_write(&d, 0, r->u.access.region, r->u.access.offset, r->u.access.data,
+			     r->u.access.count);
 	nvidia_read(&d, r->u.access.offset, r->u.access.region, r->u.access.offset, out, r->u.access.count);
 	must(d.touched.n <= TOUCHED_ROWS);
 	must(d.config.bytes[0] == 0xde && d.config.bytes[1] == 0x10);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The client against a fake host: opening, ring order and wrapping, replies of many threads, fences, the arena's
-// reuse, pinned memory and adoption in place, and what happens when the host goes away.
+// The client against a fake host: opening, ring order and wrapping, replies of many threads, fences, the
+// arena's reuse, pinned memory and adoption in place, and what happens when the host goes away.
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the client tells about the device (guest/client/device_state.c), against a mediator that is a thread of
-// the test: answers pass through, are kept for a while, shared by threads; refusals, nonsense and hang-ups
+// What the client tells about the device (guest/client/device_state.c), against a mediator that is a thread
+// of the test: answers pass through, are kept for a while, shared by threads; refusals, nonsense and hang-ups
 // are errors; a mediator that is back is found again; a forked child goes on with a connection of its own.
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The client over the virtual GPU's driver, here a fake one: when it is chosen, calls and waits, memory that is
-// mapped in place, the end of the channel, a forked child, questions about the device.
+// The client over the virtual GPU's driver, here a fake one: when it is chosen, calls and waits, memory that
+// is mapped in place, the end of the channel, a forked child, questions about the device.
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

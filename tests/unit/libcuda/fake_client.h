@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stand-in for guest/client with an executor inside, for tests of libcuda's parts: records are carried out at
-// once in this process, on memory mapped where the windows are. Tests look at what was pushed, and may hold
-// fences back.
+// A stand-in for guest/client with an executor inside, for tests of libcuda's parts: records are carried out
+// at once in this process, on memory mapped where the windows are. Tests look at what was pushed, and may
+// hold fences back.
 #ifndef VGPU_TEST_FAKE_CLIENT_H
 #define VGPU_TEST_FAKE_CLIENT_H
 
