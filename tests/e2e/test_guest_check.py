@@ -14,7 +14,11 @@ DEVICE = ["module", "device", "driver", "node", "protocol", "shared-memory", "pe
 
 @pytest.fixture(scope="module")
 def mediator():
-    with stack.Mediator("cpu") as running:
+    backend = "cuda" if "cuda" in os.environ.get("VGPU_TEST_BACKENDS", "") else "cpu"
+    why = stack.backend_missing(backend)
+    if why:
+        pytest.skip(f"{backend}: {why}")
+    with stack.Mediator(backend) as running:
         yield running
 
 

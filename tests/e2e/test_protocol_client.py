@@ -96,7 +96,7 @@ def test_errors_of_calls_are_theirs_alone(channel, mediator):
                         b"step")[0] == 400
     if computes(mediator):
         module, errors = channel.load(PTX.replace(b"mul.lo", b"mul.no"))
-        assert module is None and "mul.no" in errors
+        assert module is None and ".no" in errors
     with pytest.raises(protocol.Refused) as refused:
         channel.copy(channel.device_base, protocol.DEVICE, channel.window_base, protocol.HOST, 4)
         channel.finish()
