@@ -175,12 +175,17 @@ def test_twenty_starts_leave_nothing(host):
     def counted():
         return sorted((words, fds) for words, fds in host.processes().values())
 
+    def no_more():
+        """What twenty starts leave is twenty more; libvirtd has one now and then."""
+        now = counted()
+        return [w for w, _ in now] == [w for w, _ in before] and all(n <= m for (_, n), (_, m) in zip(now, before))
+
     for turn in range(22):
         host.started(vm, slot)
         host.stop(vm)
         if turn == 1:
             before = counted()
-    assert counted() == before
+    machine.wait_for(no_more, 10, lambda: f"{before}: {counted()}")
     assert not list(host.path("/run/vgpu-stub").iterdir()) and not list(host.path("/run/vgpu").glob("vm-*"))
 
 

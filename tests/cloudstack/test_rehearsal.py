@@ -23,7 +23,7 @@ def test_from_an_offering_to_a_program_and_back():
     said = []
     rehearsal.rehearse(options(), said.append)
     steps = [line for line in said if line.startswith("ok: ")]
-    assert len(steps) == 11, said
+    assert len(steps) == 12, said
 
 
 def test_without_the_agents_hook_it_goes_wrong(monkeypatch):
