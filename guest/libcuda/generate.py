@@ -3,9 +3,11 @@
 # Build-time generator of libcuda.so.1: reads symbols.yaml (what the driver exports), calls.yaml (what works
 # here), cuda_calls.def (signatures) and export_tables.yaml (the tables behind cuGetExportTable); writes the
 # linker version script, the cuGetProcAddress table, the functions that need no thought (not-supported answers,
-# old names, per-thread-stream forms), the forms that log their results, the export tables and the coverage page. The linker checks that table and code agree: a call that works but has no code is undefined, one that
-# has code but is not declared is defined twice.
+# old names, per-thread-stream forms), the forms that log their results, the export tables, and what scripts/compatibility.py makes
+# its page of. The linker checks that table and code agree: a call that works but has no code is undefined, one that has code but is
+# not declared is defined twice.
 import argparse
+import json
 import re
 import sys
 
@@ -113,18 +115,6 @@ const export_slot export_{{ t.name }}_words[{{ t.words | length }}] = {
 const size_t export_table_count = sizeof(export_tables) / sizeof(export_tables[0]);
 '''
 
-COVERAGE = '''# Coverage of the CUDA driver interface
-
-Made by `guest/libcuda/generate.py` from `symbols.yaml` and `calls.yaml`. {{ works }} of {{ rows | length }} exported names work;
-the others answer `CUDA_ERROR_NOT_SUPPORTED`. Cost: *local* is answered in the guest; *push* is a record without
-reply; *call* is one round trip to the executor; *wait* lasts until work on the GPU is done.
-
-| call | state | answered in | cost |
-|---|---|---|---|
-{% for r in rows %}| {{ r.name }} | {{ r.state }} | {{ r.where }} | {{ r.cost }} |
-{% endfor %}'''
-
-
 def read_signatures(path):
     text = open(path).read()
     calls = {}
@@ -184,9 +174,9 @@ def plan(symbols, works, aliases, signatures):
         state = works.get(real)
         if state is None:
             stubs.append(symbol)
-            rows.append({'name': symbol, 'state': 'not supported', 'where': '-', 'cost': '-'})
+            rows.append({'name': symbol, 'works': False, 'alias_of': None})
             continue
-        rows.append({'name': symbol, 'state': 'works', 'where': state[0], 'cost': state[1]})
+        rows.append({'name': symbol, 'works': True, 'where': state[0], 'cost': state[1], 'alias_of': aliases.get(symbol)})
         if symbol in works:
             if symbol not in signatures:
                 sys.exit('cuda_calls.def: no signature of %s' % symbol)
@@ -202,6 +192,17 @@ def plan(symbols, works, aliases, signatures):
         else:
             wrappers.append(row)
     return wrappers, alias_rows, stubs, rows
+
+
+def coverage(bases, rows):
+    """Each exported name: how it is answered, and since which version of the driver's interface it is there."""
+    since = {}
+    for b in bases:
+        for v in b['versions']:
+            since[v['symbol']] = (v['since'], None)
+            if v['per_thread']:
+                since[v['per_thread']] = (v['per_thread_since'], v['symbol'])
+    return [dict(r, since=since[r['name']][0], per_thread_form_of=since[r['name']][1]) for r in rows]
 
 
 def read_tables(path):
@@ -249,13 +250,15 @@ def main():
     wrappers, alias_rows, stubs, rows = plan(symbols, works, aliases, signatures)
     traced = wrappers + alias_rows + [{'name': s, 'params': signatures[s][0], 'args': signatures[s][1]} for s in works]
     context = {'symbols': symbols, 'bases': bases, 'wrappers': wrappers, 'aliases': alias_rows, 'stubs': stubs, 'traced': traced,
-               'rows': rows, 'tables': read_tables(args.export_tables), 'works': sum(r['state'] == 'works' for r in rows)}
+               'tables': read_tables(args.export_tables)}
     for path, template in ((args.map, MAP), (args.procaddr, PROCADDR), (args.calls_out, CALLS),
-                           (args.stubs, STUBS), (args.coverage, COVERAGE), (args.tables_out, TABLES),
-                           (args.trace, TRACE)):
+                           (args.stubs, STUBS), (args.tables_out, TABLES), (args.trace, TRACE)):
         if path:
             with open(path, 'w') as out:
                 out.write(jinja2.Template(template, keep_trailing_newline=True).render(context))
+    if args.coverage:
+        with open(args.coverage, 'w') as out:
+            json.dump(coverage(bases, rows), out, indent=1)
 
 
 main()

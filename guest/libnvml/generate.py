@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Build-time generator of libnvidia-ml.so.1: reads calls.yaml (every exported name and how it is answered),
 # nvml_calls.def (signatures; errors need none) and export_table.yaml; writes the linker version script, the functions that need no
-# thought (values, texts, aliases, errors), the export table and the coverage page. The linker checks that table and
-# code agree: a call that works but has no code is undefined, one that has code but is declared otherwise is defined twice.
+# thought (values, texts, aliases, errors), the export table, and what scripts/compatibility.py makes its page of. The linker checks that
+# table and code agree: a call that works but has no code is undefined, one that has code but is declared otherwise is defined twice.
 import argparse
+import json
 import re
 import sys
 
@@ -80,19 +81,6 @@ const export_word export_table[{{ words | length + 1 }}] = {
 {% endfor %}};
 '''
 
-COVERAGE = '''# Coverage of NVML
-
-Made by `guest/libnvml/generate.py` from `calls.yaml`. {{ works }} of {{ rows | length }} exported names are answered with more
-than an error. *library*: without the host; *snapshot*: from what the host tells about the device (what it does not
-tell is `NVML_ERROR_NOT_SUPPORTED`); *denied*: `NVML_ERROR_NO_PERMISSION`; *unknown*: `NVML_ERROR_INVALID_ARGUMENT`, there
-are no such handles; *absent*: `NVML_ERROR_NOT_SUPPORTED` as a driver answers for a device that has none of it; *missing*: the
-same, and logged once by name.
-
-| call | answered |
-|---|---|
-{% for r in rows %}| {{ r.name }} | {{ r.state }} |
-{% endfor %}'''
-
 RESULTS = {'denied': 'NVML_ERROR_NO_PERMISSION', 'unknown': 'NVML_ERROR_INVALID_ARGUMENT',
            'absent': 'NVML_ERROR_NOT_SUPPORTED'}
 
@@ -110,6 +98,8 @@ class Calls:
         self.signatures = signatures
         self.rows, self.values, self.texts, self.aliases, self.stubs = {}, [], [], [], []
         for group, names in yaml.safe_load(open(path)).items():
+            if group == 'limits':
+                continue
             kind, _, device = group.partition(' ')
             for name in names:
                 self.add(kind, device, 'nvml' + name, names[name] if isinstance(names, dict) else None)
@@ -163,14 +153,15 @@ def main():
     digits = table['uuid'].replace('-', '')
     context = {
         'symbols': sorted(calls.rows), 'values': calls.values, 'texts': calls.texts, 'aliases': calls.aliases,
-        'stubs': calls.stubs, 'rows': [{'name': n, 'state': calls.rows[n]} for n in sorted(calls.rows)],
-        'works': sum(state in ('library', 'snapshot') for state in calls.rows.values()),
+        'stubs': calls.stubs,
         'words': [{'index': i, 'known': table['slots'].get(i)} for i in range(1, table['words'])],
         'uuid': ', '.join('0x' + digits[i:i + 2] for i in range(0, 32, 2))}
-    for path, template in ((args.map, MAP), (args.calls_out, CALLS), (args.stubs, STUBS), (args.table_out, TABLE),
-                           (args.coverage, COVERAGE)):
+    for path, template in ((args.map, MAP), (args.calls_out, CALLS), (args.stubs, STUBS), (args.table_out, TABLE)):
         with open(path, 'w') as out:
             out.write(jinja2.Template(template, keep_trailing_newline=True).render(context))
+    aliases = {a['name']: a['target'] for a in calls.aliases}
+    with open(args.coverage, 'w') as out:
+        json.dump([{'name': n, 'how': calls.rows[n], 'alias_of': aliases.get(n)} for n in sorted(calls.rows)], out, indent=1)
 
 
 main()
