@@ -25,6 +25,7 @@ mapfile -t units < <(git ls-files -co --exclude-standard '*.c' | grep -v -e '^te
 
 step "format" clang-format-19 --dry-run -Werror "${sources[@]}"
 step "house rules and layers" python3 scripts/check_rules.py
+step "links of documents" python3 scripts/check_links.py
 step "shell" shellcheck -x "${shell[@]}"
 step "spelling" codespell --quiet-level=2 --skip='*/corpus/*,*.ptx,LICENSE,build*,.venv*,.git,*.cubin,*.fatbin' \
 	--ignore-words=scripts/spelling.txt .
