@@ -36,7 +36,7 @@ CUDA_AREAS = [
     ('Checkpoints, core dumps, notices', r'Checkpoint|Coredump|Device\w+AsyncNotification'),
     ('Green contexts and resources', r'Green|CtxFromGreen|\w*DevResource|DevSm|StreamGetGreen'),
     ('Several devices: peers, multicast', r'Multicast|\w+PeerAccess|\w+CanAccessPeer|DeviceGetP2P|LaunchCooperativeKernelMulti'),
-    ('Graphs', r'Graph|UserObject|Device\w+GraphMem'),
+    ('Graphs', r'Graph|UserObject|Device\w*GraphMem'),
     ('Memory pools', r'MemPool|Device\w+MemPool|Mem\w+MemPool|MemAllocFromPool|MemAllocAsync|MemFreeAsync'),
     ('Managed memory', 'MemAllocManaged|MemAdvise|MemPrefetch|MemDiscard|MemRange|StreamAttach|LibraryGetManaged'),
     ('Virtual memory', 'MemAddress|MemCreate|MemMap|MemUnmap|MemSetAccess|MemGetAccess|MemGetAllocation|MemRetain|MemRelease'
@@ -287,7 +287,7 @@ def count(rows):
         result['names'] += n
         result['works' if r['works'] else 'refused'] += n
         if r['works']:
-            result['tested'] += n if r['tests'] else 0
+            result['tested'] += len(r['tests'])
             result['restricted'] += n if r['restrictions'] else 0
     return result
 
@@ -310,18 +310,24 @@ def finish(library, callers):
 
 
 def untested(libraries):
-    """Three lists by how much is known of them all the same."""
-    kinds = {'Asked with nothing but zeros (`zero_arguments`)': [], 'Older or other names of what is tested': [], 'Not at all': []}
-    zeros, other, none = kinds.values()
+    """Lists by how much is known of them all the same. A plain name brings its form for the per-thread stream."""
+    def names(rows):
+        return [n for r in rows for n in (r['name'], r['per_thread']) if n]
+
+    kinds = {'Asked with nothing but zeros (`zero_arguments`)': [], 'Older or other names of what is tested': [],
+             'Forms for the per-thread stream, generated around a plain name that is tested': [], 'Not at all': []}
+    zeros, other, forms, none = kinds.values()
     for lib in libraries:
         tested = {r['name'] for r in lib['rows'] if r['tests']}
         for a in lib['areas']:
             rows = [r for r in a['rows'] if r['works'] and not r['tests']]
             aliases = [r for r in rows if r['same_as'] in tested]
             asked = [r for r in rows if r not in aliases and r['zeros']]
-            for kind, some in ((zeros, asked), (other, aliases), (none, [r for r in rows if r not in aliases and r not in asked])):
+            lists = ((zeros, names(asked)), (other, names(aliases)), (none, names(r for r in rows if r not in aliases and r not in asked)),
+                     (forms, [r['per_thread'] for r in a['rows'] if r['tests'] and r['per_thread'] not in (None, *r['tests'])]))
+            for kind, some in lists:
                 if some:
-                    kind.append((f"{lib['short']}: {a['title']}", len(some), [r['name'] for r in some]))
+                    kind.append((f"{lib['short']}: {a['title']}", len(some), some))
     return [(text, rows) for text, rows in kinds.items() if rows]
 
 
@@ -349,6 +355,8 @@ def main():
         callers.add_object({'nm': args.nm, 'readelf': args.readelf}, path)
     for path in args.python:
         callers.add_python(path)
+    if not callers.zeros:
+        sys.exit(f'compatibility.py: no names among the string constants of {ZEROS}: does {args.readelf} print them?')
     with open(args.recorded, encoding='utf-8') as f:
         recorded = yaml.safe_load(f)
     for r in recorded:
