@@ -271,6 +271,8 @@ def libvgpu(args):
             synopsis = f.read().split('# DESCRIPTION')[0]
         for name in re.findall(r'\b(vgpu_\w+)\(', synopsis.split('# SYNOPSIS')[1]):
             pages[name] = pathlib.PurePath(path).name.split('.')[0]
+    if without := {name for name, _ in symbols} - set(pages):
+        sys.exit(f'{args.abi}: no manual page has {sorted(without)} in its synopsis')
     rows = [{'name': name, 'per_thread': None, 'area': f'{pages[name]}(3)', 'since': since, 'works': True, 'answer': 'supported',
              'same_as': None, 'restrictions': []} for name, since in symbols]
     return {'name': 'libvgpu.so.1', 'short': 'libvgpu', 'what': "vgpu's own C API", 'since': True, 'rows': rows,

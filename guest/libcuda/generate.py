@@ -115,6 +115,7 @@ const export_slot export_{{ t.name }}_words[{{ t.words | length }}] = {
 const size_t export_table_count = sizeof(export_tables) / sizeof(export_tables[0]);
 '''
 
+
 def read_signatures(path):
     text = open(path).read()
     calls = {}
