@@ -71,7 +71,7 @@ def test_nobody_is_named_who_has_none(machine, ctl, slots):
 
 def test_the_owner_is_an_instances_name(machine, ctl, slots):
     """Also of a VM that an operator made known before, by another name."""
-    ctl.do("vm.add", vm=VM2, name="anna")
+    ctl.do("vm.add", vm=VM2, name="labs")
     reserve(ctl, slots[0], VM2, "i-2-9-VM")
     assert owners(listed(machine))[slots[0]] == "i-2-9-VM"
 

@@ -39,7 +39,7 @@ NUMA = """<maxMemory slots='16' unit='KiB'>8388608</maxMemory>
 CPU = "<vcpu>2</vcpu>\n<cpu mode='host-passthrough'><topology sockets='1' cores='2' threads='1'/></cpu>\n"
 HUGE = "<memoryBacking>\n  <hugepages/>\n</memoryBacking>\n"
 METADATA = """<metadata>
-<cs:instance xmlns:cs='http://cloudstack.apache.org/instance'><cs:name>web é &lt;1&gt;</cs:name><cs:owner account='anna' domain='ROOT/lab'/>
+<cs:instance xmlns:cs='http://cloudstack.apache.org/instance'><cs:name>web é &lt;1&gt;</cs:name><cs:owner account='labs' domain='ROOT/lab'/>
 <cs:offering>gpu.16g</cs:offering></cs:instance>
 </metadata>
 """

@@ -108,7 +108,7 @@ class Cloud:
 
     def add_vm(self, vm, name, state="Running", **more):
         row = {"id": vm, "name": name, "displayname": name, "instancename": f"i-2-{len(self.vms)}-VM", "state": state,
-               "account": "anna", "domain": "ROOT/lab", "serviceofferingname": "gpu.small", **more}
+               "account": "labs", "domain": "ROOT/lab", "serviceofferingname": "gpu.small", **more}
         self.vms.append(row)
         return row
 

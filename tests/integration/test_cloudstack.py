@@ -136,7 +136,7 @@ def test_setup_wants_to_know_the_card(site):
 
 def test_status_side_by_side(site):
     one, two, gone = site.slot(VM1), site.slot(), "00000000-0000-4000-8000-00000000dead"
-    vm = site.cloud.add_vm(VM1, "anna's")
+    vm = site.cloud.add_vm(VM1, "labs's")
     site.cloud.add_device(site.host, one, "small", vm)
     site.cloud.add_device(site.host, gone, "small", state="Error")
     site.cloud.add_device(site.host, "3b:00.0", "passthrough", gpudevicetype="VGPUOnly")
@@ -146,7 +146,7 @@ def test_status_side_by_side(site):
     assert re.search(r"^kvm1 +Up +Enabled +4 +1 ", hosts, re.M) and re.search(r"^kvm2 +Down ", hosts, re.M)
     rows = {line.split()[0]: line for line in slots.splitlines()[1:]}
     assert set(rows) == {one, two, gone}
-    assert re.search(r" small +Allocated +anna's +Running +one +-$", rows[one])
+    assert re.search(r" small +Allocated +labs's +Running +one +-$", rows[one])
     assert rows[two].endswith("not known to CloudStack") and rows[gone].endswith("no slot any more: prune")
     found = json.loads(site.ok("status", "--json"))
     assert [h["name"] for h in found["hosts"]] == ["kvm1", "kvm2"] and found["host"] == "kvm1"
@@ -169,7 +169,7 @@ def test_a_host_that_is_not_there(site):
 
 def test_reconcile(site):
     one, two = site.slot(VM1), site.slot()
-    vm = site.cloud.add_vm(VM1, "anna's")
+    vm = site.cloud.add_vm(VM1, "labs's")
     assert site.run("reconcile", "--dry-run").returncode == admin.REFUSED
     assert "2 differences; without --dry-run" in site.refused("reconcile", "--dry-run")
     assert site.cloud.changes() == []
@@ -200,7 +200,7 @@ def test_reconcile_says_what_is_left(site):
 
 def test_prune(site):
     one, gone, held = site.slot(VM1), "00000000-0000-4000-8000-00000000dead", "00000000-0000-4000-8000-00000000beef"
-    vm = site.cloud.add_vm(VM1, "anna's", "Stopped")
+    vm = site.cloud.add_vm(VM1, "labs's", "Stopped")
     other = site.cloud.add_host("kvm2")
     kept = [site.cloud.add_device(site.host, one, "small", state="Error"),
             site.cloud.add_device(site.host, held, "small", vm, state="Error"),
@@ -226,7 +226,7 @@ def test_prune_without_a_mediator_deletes_nothing(site):
 # ---- drain
 
 def holders(site):
-    vms = [site.cloud.add_vm(VM1, "anna's"), site.cloud.add_vm(VM2, "bert's"),
+    vms = [site.cloud.add_vm(VM1, "labs's"), site.cloud.add_vm(VM2, "bert's"),
            site.cloud.add_vm("33333333-2222-4333-8444-555555555555", "off", "Stopped")]
     for i, vm in enumerate([vms[0], vms[0], vms[1], vms[2]]):
         site.cloud.add_device(site.host, f"00000000-0000-4000-8000-00000000000{i}", "small", vm)
@@ -236,7 +236,7 @@ def holders(site):
 def test_drain(site):
     vms = holders(site)
     said = site.ok("drain", "--dry-run")
-    assert re.search(rf"^anna's +Running +2 +small +{VM1}$", said, re.M) and "bert's" in said and "off" not in said
+    assert re.search(rf"^labs's +Running +2 +small +{VM1}$", said, re.M) and "bert's" in said and "off" not in said
     r = site.run("drain")
     assert r.returncode == admin.USAGE and "Stop these VMs on kvm1?" in r.stderr and site.cloud.changes() == []
     with admin.terminal("cloudstack", "drain", "--config", site.path, env={"no_proxy": "*"}) as t:
@@ -245,7 +245,7 @@ def test_drain(site):
         assert t.wait() == admin.REFUSED
     assert site.cloud.changes() == []
     said = site.ok("drain", "kvm1", "--yes")
-    assert "VM anna's is stopped." in said and "VM bert's is stopped." in said and "disable the host" in said
+    assert "VM labs's is stopped." in said and "VM bert's is stopped." in said and "disable the host" in said
     assert [v["state"] for v in vms] == ["Stopped"] * 3 and site.cloud.changes() == ["stopVirtualMachine"] * 2
     assert all("forced" not in p for name, p in site.cloud.asked if name == "stopVirtualMachine")
     assert site.ok("drain", "--yes") == "No VM holds a vGPU on kvm1.\n"
@@ -255,7 +255,7 @@ def test_drain_goes_on_when_one_does_not_stop(site):
     holders(site)
     site.cloud.stop_fails[VM1] = (530, "the guest is stuck")
     r = site.run("drain", "--yes", "--forced")
-    assert r.returncode == admin.REFUSED and "to stop anna's (530): the guest is stuck" in r.stderr
+    assert r.returncode == admin.REFUSED and "to stop labs's (530): the guest is stuck" in r.stderr
     assert "VM bert's is stopped." in r.stdout and "any more" not in r.stdout
     assert all(p["forced"] == "true" for name, p in site.cloud.asked if name == "stopVirtualMachine")
 
@@ -284,13 +284,13 @@ def test_usage(tmp_path):
                     return rows and rows[0]["gpu_ns"] > 0
 
                 vgpu.wait_for(recorded, 10)
-        site.cloud.add_vm(VM1, "=cmd()", account="anna")
+        site.cloud.add_vm(VM1, "=cmd()", account="labs")
         for i in range(450):  # more than two pages
             site.cloud.add_vm(f"{i}", f"other-{i}")
         site.cloud.add_vm(VM2, "bert's", account="bert", project="shop", domain="ROOT, too")
         site.cloud.asked.clear()
         text = site.ok("usage", "--from=-2h")
-        assert re.search(r"^=cmd\(\) +anna +- +ROOT/lab +gpu.small +\S", text, re.M) and "bert's" in text and "other" not in text
+        assert re.search(r"^=cmd\(\) +labs +- +ROOT/lab +gpu.small +\S", text, re.M) and "bert's" in text and "other" not in text
         assert [p["page"] for name, p in site.cloud.asked if "projectid" not in p] == ["1", "2", "3"]
 
         rows = list(csv.DictReader(io.StringIO(site.ok("usage", "--csv"))))

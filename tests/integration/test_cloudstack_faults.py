@@ -128,10 +128,10 @@ def test_changes_that_may_have_been_done_are_not(site, fault):
 
 
 def test_a_job_that_cannot_be_asked_for_a_while(site):
-    vm = site.cloud.add_vm(VM1, "anna's")
+    vm = site.cloud.add_vm(VM1, "labs's")
     site.cloud.add_device(site.host, "00000000-0000-4000-8000-000000000001", "small", vm)
     site.cloud.faults["queryAsyncJobResult"] = [530, "closed"]
-    assert "VM anna's is stopped." in site.ok("drain", "--yes")
+    assert "VM labs's is stopped." in site.ok("drain", "--yes")
     assert len(asked(site, "stopVirtualMachine")) == 1
 
 
