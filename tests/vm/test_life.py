@@ -118,7 +118,7 @@ def test_executor_killed(m):
 
 def test_reload_under_load(m):
     """The module goes as soon as nobody has it open for a moment, while programs come and go; none of them hangs."""
-    load = [m.guest.start("while [ ! -e /tmp/enough ]; do worker turns 1; done", VGPU_TEST_BACKEND="cpu") for _ in range(2)]
+    load = [m.guest.start("while [ ! -e /tmp/enough ]; do worker turns 1; sleep 0.3; done", VGPU_TEST_BACKEND="cpu") for _ in range(2)]
     for _ in range(5):
         m.guest.check("for i in $(seq 500); do rmmod vgpu 2>/dev/null && exec insmod /lib/modules/vgpu.ko; sleep 0.05; done; exit 1",
                       timeout=120)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest of the nvidia personality: it finds an H100 on its bus as tools and drivers look for one, and beside it the vgpu that
 does the work, whatever happens to the first."""
+import json
 import re
 import shutil
 import subprocess
@@ -39,6 +40,13 @@ def lspci(m, tmp_path, *options):
     dump = tmp_path / "dump"
     dump.write_text("02:00.0 device\n" + "".join(f"{16 * i:02x}: {line.strip()}\n" for i, line in enumerate(words)))
     return subprocess.run(["lspci", "-F", dump, *options], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_guests_check_sees_both_devices(m):
+    out = m.guest.check("vgpu-guest-check --json --for nvidia", VGPU_TEST_BACKEND="cpu")
+    checks = {c["check"]: c for c in json.loads(out)["checks"]}
+    assert checks["personality"]["state"] == "ok" and "10de:2330" in checks["personality"]["text"], checks["personality"]
+    assert checks["test-copy-out"]["state"] == "ok", checks["test-copy-out"]
 
 
 def test_lspci_says_what_it_says_of_the_real_one(m, tmp_path):
