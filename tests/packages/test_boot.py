@@ -88,7 +88,8 @@ def test_a_stub_comes_up_for_a_machine(host):
     host.done("vgpu-admin", "slot", "assign", slots(host)[0]["vgpu"], VM)
     host.done("systemctl", "start", f"vgpu-stub@{VM}")
     assert host.done("stat", "-c", "%F %U:%G", f"/run/vgpu-stub/{VM}.sock").strip() == "socket vgpu:vgpu"
-    wait_for(lambda: slots(host)[0]["state"] == "starting", lambda: host.journal(f"vgpu-stub@{VM}"))
+    wait_for(lambda: "answers: tenant" in host.journal(f"vgpu-stub@{VM}"), lambda: host.journal(f"vgpu-stub@{VM}"))
+    assert slots(host)[0]["state"] == "reserved"  # no machine has come
     host.done("systemctl", "stop", f"vgpu-stub@{VM}")
 
 
