@@ -24,6 +24,7 @@
 	C(backup)         \
 	C(config)         \
 	C(image)          \
+	C(migrate)        \
 	C(cloudstack)     \
 	C(help)
 

@@ -144,6 +144,7 @@ static void restart(struct mediator *m)
 	raise_file_limit();
 	session_give_up_questions(m);
 	control_give_up(m);
+	migrate_give_up_question(m);
 	record_init(&m->record, m);
 	warm_pool_init(&m->warm, m);
 }
@@ -314,6 +315,9 @@ static int start(struct mediator *m)
 	r = inventory_init(m);
 	if (r < 0)
 		return r;
+	r = migrate_init(m);
+	if (r < 0)
+		return r;
 	sd_event_set_watchdog(m->event, true);
 	sensor_init(&m->sensor, m);
 	r = watch_init(&m->watch, m);
@@ -362,6 +366,7 @@ static void finish(struct mediator *m)
 	if (!LIST_EMPTY(&m->channels) || !LIST_EMPTY(&m->sessions))
 		return;
 	tenants_reap(m);
+	migrate_done(m);
 	inventory_done(m);
 	drain_done(m);
 	if (m->turns.event) {

@@ -28,6 +28,7 @@
 #include "mediator/event/event.h"
 #include "mediator/listener.h"
 #include "mediator/metrics/metrics.h"
+#include "mediator/migrate/migrate.h"
 #include "mediator/park/park.h"
 #include "mediator/pool.h"
 #include "mediator/record/record.h"
@@ -74,6 +75,7 @@ struct mediator {
 	struct record record;
 	struct inventory inventory;
 	struct drain drain;
+	struct migrate migrate;
 	struct metrics metrics;
 	sd_event_source *device_tick; // runs while somebody asks about the device
 	uint64_t device_asked_ns;

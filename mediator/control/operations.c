@@ -46,6 +46,7 @@ static const struct control_operation *const lists[] = {
 	control_slot_operations,
 	control_drain_operations,
 	control_session_operations,
+	control_migrate_operations,
 };
 #define N_LISTS (sizeof(lists) / sizeof(lists[0]))
 

@@ -94,6 +94,7 @@ extern const struct control_operation control_vgpu_operations[];
 extern const struct control_operation control_slot_operations[];
 extern const struct control_operation control_drain_operations[];
 extern const struct control_operation control_session_operations[];
+extern const struct control_operation control_migrate_operations[];
 
 // The request of len bytes, from anybody: a new object. NULL with the answer that says what is wrong with it.
 json_t *control_parse(struct mediator *m, const char *text, size_t len, json_t **ret_error);

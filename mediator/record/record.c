@@ -91,6 +91,8 @@ static void on_row(void *opaque, const struct store_row *row)
 
 	if (row->kind == STORE_PROFILE || row->kind == STORE_VM || row->kind == STORE_SLOT)
 		inventory_row(r->mediator, row);
+	if (row->kind == STORE_MIGRATION || row->kind == STORE_MIGRATION_VM)
+		migrate_row(r->mediator, row);
 	if (row->kind != STORE_POOL && row->kind != STORE_TENANT)
 		return;
 	k = kept_get(r, row->kind == STORE_POOL ? STORE_OF_POOL : STORE_OF_TENANT, row->key);
@@ -171,6 +173,7 @@ static void on_loaded(void *opaque, bool fresh, uint64_t usage_number)
 		}
 	}
 	inventory_loaded(m);
+	migrate_loaded(m, fresh);
 	r->loaded = true;
 	record_usage_loaded(r, usage_number);
 	log_info("store %s: %s, %u pools and %u tenants with something kept", m->settings->store_path,

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPUs, pools, profiles, VMs, slots and tenants: rows with a key, each kind described once in the table
-// below. Runs in the store's thread.
+// GPUs, pools, profiles, VMs, slots, tenants and the migration run: rows with a key, each kind described once
+// in the table below. Runs in the store's thread.
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "mediator/store/tables.h"
 
-#define COLUMNS 7
+#define COLUMNS 13
 
 struct column {
-	enum { NONE, TEXT, REFERENCE, NUMBER } kind;
-	size_t offset; // in struct store_row
+	enum { NONE, TEXT, REFERENCE, LONG_TEXT, NUMBER } kind; // LONG_TEXT has STORE_TEXT_BYTES
+	size_t offset;						// in struct store_row
 };
 
 #define AT(field) offsetof(struct store_row, field)
@@ -83,6 +83,40 @@ static const struct kind {
 		// The others have nothing to be remembered here.
 		"SELECT name, pool FROM tenant WHERE pool IS NOT NULL",
 	},
+	[STORE_MIGRATION] = {
+		"migration", { { TEXT, AT(migration.target) }, { TEXT, AT(migration.state) }, { NUMBER, AT(migration.began_s) },
+			       { NUMBER, AT(migration.ended_s) }, { NUMBER, AT(migration.groups) },
+			       { NUMBER, AT(migration.begun) }, { LONG_TEXT, AT(migration.why) } },
+		"INSERT INTO migration (key, target, state, began, ended, groups, begun, why) VALUES (?1, ?2, ?3, ?4, ?5, "
+		"?6, ?7, ?8) ON CONFLICT (key) DO UPDATE SET target = excluded.target, state = excluded.state, "
+		"began = excluded.began, ended = excluded.ended, groups = excluded.groups, begun = excluded.begun, "
+		"why = excluded.why",
+		"SELECT json_object('target', target, 'state', state, 'groups', groups, 'begun', begun, 'why', "
+		"substr(why, 1, 200)) FROM migration WHERE key = ?1",
+		"DELETE FROM migration WHERE key = ?1",
+		"SELECT key, target, state, began, ended, groups, begun, why FROM migration",
+	},
+	[STORE_MIGRATION_VM] = {
+		"migration_vm", { { TEXT, AT(migration_vm.was) }, { NUMBER, AT(migration_vm.group) },
+				  { TEXT, AT(migration_vm.state) }, { NUMBER, AT(migration_vm.since_s) },
+				  { NUMBER, AT(migration_vm.moved_s) }, { NUMBER, AT(migration_vm.started_s) },
+				  { NUMBER, AT(migration_vm.strikes_before) }, { NUMBER, AT(migration_vm.strikes_at_start) },
+				  { TEXT, AT(migration_vm.report) }, { NUMBER, AT(migration_vm.report_s) },
+				  { TEXT, AT(migration_vm.machine) }, { LONG_TEXT, AT(migration_vm.report_why) },
+				  { LONG_TEXT, AT(migration_vm.why) } },
+		"INSERT INTO migration_vm (vm, was, group_number, state, since, moved, started, strikes_before, "
+		"strikes_at_start, report, report_at, machine, report_why, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, "
+		"?10, ?11, ?12, ?13, ?14) ON CONFLICT (vm) DO UPDATE SET was = excluded.was, group_number = "
+		"excluded.group_number, state = excluded.state, since = excluded.since, moved = excluded.moved, "
+		"started = excluded.started, strikes_before = excluded.strikes_before, strikes_at_start = "
+		"excluded.strikes_at_start, report = excluded.report, report_at = excluded.report_at, machine = "
+		"excluded.machine, report_why = excluded.report_why, why = excluded.why",
+		"SELECT json_object('was', was, 'group', group_number, 'state', state, 'report', report, 'report_why', "
+		"substr(report_why, 1, 200), 'why', substr(why, 1, 200)) FROM migration_vm WHERE vm = ?1",
+		"DELETE FROM migration_vm WHERE vm = ?1",
+		"SELECT vm, was, group_number, state, since, moved, started, strikes_before, strikes_at_start, report, "
+		"report_at, machine, report_why, why FROM migration_vm",
+	},
 };
 
 static struct db_value value_of(const struct store_row *row, const struct column *c)
@@ -90,7 +124,8 @@ static struct db_value value_of(const struct store_row *row, const struct column
 	const void *place = (const char *)row + c->offset;
 
 	switch (c->kind) {
-	case TEXT: return (struct db_value)STR(place);
+	case TEXT:
+	case LONG_TEXT: return (struct db_value)STR(place);
 	case REFERENCE: return (struct db_value)REF(place);
 	case NUMBER: return (struct db_value)NUM(*(const uint64_t *)place);
 	case NONE: break;
@@ -183,6 +218,8 @@ static void fill(struct store_row *row, const struct kind *k, sqlite3_stmt *s)
 
 		if (k->columns[i].kind == NUMBER)
 			*(uint64_t *)place = db_unsigned(s, i + 1);
+		else if (k->columns[i].kind == LONG_TEXT)
+			db_text(s, i + 1, place, STORE_TEXT_BYTES);
 		else if (k->columns[i].kind != NONE)
 			db_text(s, i + 1, place, STORE_NAME_BYTES);
 	}

@@ -15,7 +15,7 @@
 #include "common/cleanup.h"
 #include "mediator/store/internal.h"
 
-#define MOST_REQUESTS 4096 // that wait; about 1.5 KiB each
+#define MOST_REQUESTS 4096 // that wait; about 3 KiB each
 #define CLOSE_WAIT_S  5
 
 // ---- opening and closing ----

@@ -20,6 +20,8 @@
 #define STORE_TEXT_BYTES 512
 #define STORE_JSON_BYTES 2048
 
+#define STORE_MIGRATION_KEY "run"
+
 struct store;
 
 // ---- what is kept ----
@@ -31,6 +33,8 @@ enum store_kind {
 	STORE_VM,
 	STORE_SLOT,
 	STORE_TENANT,
+	STORE_MIGRATION,    // the host's one run; key STORE_MIGRATION_KEY
+	STORE_MIGRATION_VM, // a VM of it; key: its uuid
 	STORE_KINDS,
 };
 
@@ -69,6 +73,23 @@ struct store_row {
 		struct {
 			char pool[STORE_NAME_BYTES]; // *
 		} tenant;
+		struct {
+			char target[STORE_NAME_BYTES], state[STORE_NAME_BYTES];
+			uint64_t began_s, ended_s; // ended_s 0: it goes on
+			uint64_t groups, begun;	   // how many there are, how many were begun
+			char why[STORE_TEXT_BYTES];
+		} migration;
+		struct {
+			char was[STORE_NAME_BYTES]; // its personality before
+			uint64_t group;		    // 0: the canary
+			char state[STORE_NAME_BYTES];
+			uint64_t since_s, moved_s, started_s;	   // of the state; 0: not yet
+			uint64_t strikes_before, strikes_at_start; // in the baseline; ever
+			char report[STORE_NAME_BYTES];		   // what came of the guest's: a word
+			uint64_t report_s;			   // when it was made
+			char machine[STORE_NAME_BYTES];		   // of the guest's report
+			char report_why[STORE_TEXT_BYTES], why[STORE_TEXT_BYTES];
+		} migration_vm;
 	};
 };
 

@@ -426,6 +426,8 @@ def test_a_store_of_before_there_were_states(place):  # noqa: F811
         for table, columns in {"slot": ("state", "boot", "with_vm"), "gpu": ("pci", "pci_id"), "vm": ("personality",)}.items():
             for column in columns:
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in ("migration", "migration_vm"):
+            db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 2")
         db.commit()
     with running(place, *SMALL) as m, control.connect(m) as ctl:
