@@ -60,38 +60,30 @@ static const char *text_at(const json_t *row, const char *field)
 	return json_string_value(json_object_get(row, field));
 }
 
-static void print_note(FILE *out, const char *vm, const char *label, const char *text)
+// Why and what next, of one of which there is something to say.
+static bool print_notes_of(FILE *out, const json_t *row, bool first)
 {
-	cleanup_free char *clean = text_clean(text);
+	const char *state = text_at(row, "state"), *next = text_at(row, "next");
+	const char *why = text_at(row, state && strcmp(state, "planned") == 0 ? "preflight_why" : "why");
+	const char *name = text_at(row, "name") ? text_at(row, "name") : text_at(row, "vm");
+	cleanup_free char *clean_name = text_clean(name ? name : "?");
+	cleanup_free char *clean_why = text_clean(why ? why : "");
+	cleanup_free char *clean_next = text_clean(next ? next : "");
 
-	fprintf(out, "%s: %s%s\n", vm, label, clean);
+	if (!why && !next)
+		return false;
+	fprintf(out, "%s%s: %s%s%s%s\n", first ? "\n" : "", clean_name, clean_why,
+		why && next ? "\n    " : "", next ? "-> " : "", clean_next);
+	return true;
 }
 
-// Why and what next, of those of which there is something to say.
 static void print_notes(FILE *out, const json_t *answer)
 {
 	const json_t *row;
-	bool any = false;
+	bool first = true;
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "vms"), i, row)
-	{
-		cleanup_free char *vm = text_clean(text_at(row, "vm") ? text_at(row, "vm") : "?");
-		const char *state = text_at(row, "state"), *why = text_at(row, "why");
-		const char *next = text_at(row, "next");
-
-		if (state && strcmp(state, "planned") == 0)
-			why = text_at(row, "preflight_why");
-		if (!why && !next)
-			continue;
-		if (!any)
-			fputc('\n', out);
-		any = true;
-		if (why)
-			print_note(out, vm, "", why);
-		if (next)
-			print_note(out, vm, "-> ", next);
-	}
+	json_array_foreach(json_object_get(answer, "vms"), i, row) first &= !print_notes_of(out, row, first);
 }
 
 static void print_status(const json_t *answer, const struct output *o)

@@ -57,7 +57,7 @@ static json_t *figures(const struct migrate_summary *s, bool known, uint64_t str
 	json_object_set_new(o, "launches_per_gpu_s",
 			    s->launching && s->per_launch ? json_real(1e9 / (double)s->per_launch)
 							  : json_null());
-	json_object_set_new(o, "gpu_percent", json_real((double)s->held / 100));
+	json_object_set_new(o, "gpu_percent", s->minutes ? json_real((double)s->held / 100) : json_null());
 	return o;
 }
 
@@ -76,7 +76,10 @@ static json_t *describe(struct mediator *m, const struct migrate_vm *v)
 			    json_string(v->was_nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM));
 	json_object_set_new(o, "to", json_string(migrate_target(&m->migrate)));
 	json_object_set_new(o, "group", group_of(v));
-	json_object_set_new(o, "preflight", json_string(may ? "passed" : "failed"));
+	json_object_set_new(o, "preflight",
+			    json_string(may				   ? "passed"
+					: v->report == MIGRATE_REPORT_NONE ? "missing"
+									   : "failed"));
 	json_object_set_new(o, "preflight_why", text_or_null(why));
 	json_object_set_new(o, "report", json_string(migrate_report_name(v->report)));
 	json_object_set_new(o, "report_at", when(v->report_s));

@@ -186,6 +186,8 @@ void migrate_look(struct mediator *m)
 
 		if (!m->inventory.started)
 			return;
+		if (v->state == MIGRATE_OBSERVED && !v->not_opened_known)
+			migrate_count_from_now(m, v, false); // the last mediator's counts began elsewhere
 		if (vm)
 			migrate_vm_changed(m, v->uuid);
 		else if (migrate_goes_on(g) && (v->state == MIGRATE_WAITING || v->state == MIGRATE_OBSERVED))

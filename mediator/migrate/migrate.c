@@ -18,8 +18,8 @@
 
 static const char *const states[MIGRATE_STATES] = { "planned",	  "waiting", "observed",   "good",
 						    "not judged", "failed",  "rolled back" };
-static const char *const run_states[MIGRATE_RUN_STATES] = { "planned", "moving",  "good", "not judged",
-							    "done",    "stopped", "ended" };
+static const char *const run_states[MIGRATE_RUN_STATES] = { "planned",	  "moving", "good",
+							    "not judged", "done",   "stopped" };
 static const char *const reports[] = { "none", "passed", "failed", "waived" };
 
 const char *migrate_state_name(enum migrate_state s)

@@ -48,7 +48,6 @@ enum migrate_run_state {
 	MIGRATE_RUN_UNJUDGED, // none of it did enough until the deadline
 	MIGRATE_RUN_DONE,
 	MIGRATE_RUN_STOPPED, // rolled back, by the mediator or an operator
-	MIGRATE_RUN_ENDED,   // by an operator; what was moved stays
 	MIGRATE_RUN_STATES
 };
 
@@ -180,7 +179,8 @@ int64_t migrate_now_s(void);
 // judge.c
 void migrate_look(struct mediator *m); // a round of questions to the store, and what follows from them
 // moves.c
-void migrate_start_seen(struct mediator *m, struct migrate_vm *v);
+// Errors of before are not the new personality's; strikes: also those that every mediator knows of.
+void migrate_count_from_now(struct mediator *m, struct migrate_vm *v, bool strikes);
 void migrate_settle(struct mediator *m); // what follows for the run from its VMs' states
 
 #endif

@@ -17,8 +17,15 @@ static const char *group_name(uint32_t group, char ret[static GROUP_NAME_BYTES])
 	if (group)
 		snprintf(ret, GROUP_NAME_BYTES, "wave %u", group);
 	else
-		snprintf(ret, GROUP_NAME_BYTES, "canary");
+		snprintf(ret, GROUP_NAME_BYTES, "the canary");
 	return ret;
+}
+
+static json_t *group_field(uint32_t group)
+{
+	char name[GROUP_NAME_BYTES];
+
+	return json_string(group ? group_name(group, name) : "canary");
 }
 
 static uint64_t strikes_ever(const struct tenant *t)
@@ -78,15 +85,23 @@ static int set_personality(struct mediator *m, struct vm *vm, bool nvidia, char 
 	return r;
 }
 
-void migrate_start_seen(struct mediator *m, struct migrate_vm *v)
+void migrate_count_from_now(struct mediator *m, struct migrate_vm *v, bool strikes)
 {
 	const struct vm *vm = vm_find(m, v->uuid);
 
-	v->started_s = migrate_now_s();
-	v->strikes_at_start = vm && vm->tenant ? strikes_ever(vm->tenant) : 0;
-	v->not_opened_start = vm && vm->tenant ? not_opened(vm->tenant) : 0;
+	if (!vm || !vm->tenant) // with a vGPU it has those of before again
+		return;
+	if (strikes)
+		v->strikes_at_start = strikes_ever(vm->tenant);
+	v->not_opened_start = not_opened(vm->tenant);
 	v->not_opened_known = true;
+}
+
+static void start_seen(struct mediator *m, struct migrate_vm *v)
+{
+	v->started_s = migrate_now_s();
 	v->after_known = v->last_look = false;
+	migrate_count_from_now(m, v, true);
 	migrate_set_state(m, v, MIGRATE_OBSERVED, "%s", "");
 }
 
@@ -107,7 +122,7 @@ void migrate_vm_changed(struct mediator *m, const char *uuid)
 	const struct vm *vm = v && v->state == MIGRATE_WAITING ? vm_find(m, uuid) : NULL;
 
 	if (vm && is_off(m, v, vm))
-		migrate_start_seen(m, v);
+		start_seen(m, v);
 }
 
 static int move(struct mediator *m, struct migrate_vm *v, char *why)
@@ -122,6 +137,7 @@ static int move(struct mediator *m, struct migrate_vm *v, char *why)
 	v->started_s = 0;
 	v->strikes_before = vm->tenant ? strikes_within(vm->tenant, within) : 0;
 	v->before_known = v->after_known = v->seen = false;
+	migrate_count_from_now(m, v, true);
 	migrate_set_state(m, v, MIGRATE_WAITING, "%s", "");
 	migrate_vm_changed(m, v->uuid);
 	return 0;
@@ -167,15 +183,16 @@ static void roll_group_back(struct mediator *m, struct migrate_vm *failed)
 
 	group_name(failed->group, name);
 	snprintf(cause, sizeof(cause), "%s", failed->why);
-	log_warning("migration: VM %s is not as well as before (%s): the %s goes back", failed->uuid, cause,
+	log_warning("migration: VM %s is not as well as before (%s): %s goes back", failed->uuid, cause,
 		    name);
 	event_publish(m, EVENT_MIGRATE_ROLLED_BACK, NULL,
-		      json_pack("{s:s, s:s}", "group", name, "vm", failed->uuid), "%s", cause);
-	snprintf(reason, sizeof(reason), "with the %s, since VM %s failed", name, failed->uuid);
+		      json_pack("{s:o, s:s}", "group", group_field(failed->group), "vm", failed->uuid), "%s",
+		      cause);
+	snprintf(reason, sizeof(reason), "with %s, since VM %s failed", name, failed->uuid);
 	TAILQ_FOREACH (v, &m->migrate.vms, link)
 		if (v->group == failed->group && v != failed && migrate_is_moved(v))
 			put_back(m, v, v->state == MIGRATE_FAILED ? v->why : reason);
-	migrate_set_run(m, MIGRATE_RUN_STOPPED, "the %s went back: VM %s: %.300s", name, failed->uuid, cause);
+	migrate_set_run(m, MIGRATE_RUN_STOPPED, "%s went back: VM %s: %.300s", name, failed->uuid, cause);
 	put_back(m, failed, cause);
 }
 
@@ -200,15 +217,16 @@ static void settle_group(struct mediator *m)
 		return;
 	group_name(g->begun - 1, name);
 	if (n.good) {
-		event_publish(m, EVENT_MIGRATE_GOOD, NULL, json_pack("{s:s}", "group", name),
-			      "the %s is well", name);
-		migrate_set_run(m, MIGRATE_RUN_GOOD, "the %s is well", name);
+		event_publish(m, EVENT_MIGRATE_GOOD, NULL,
+			      json_pack("{s:o}", "group", group_field(g->begun - 1)), "%s is well", name);
+		migrate_set_run(m, MIGRATE_RUN_GOOD, "%s is well", name);
 	} else if (n.unjudged) {
-		event_publish(m, EVENT_MIGRATE_UNJUDGED, NULL, json_pack("{s:s}", "group", name),
-			      "the %s did too little to be judged", name);
-		migrate_set_run(m, MIGRATE_RUN_UNJUDGED, "the %s did too little to be judged", name);
+		event_publish(m, EVENT_MIGRATE_UNJUDGED, NULL,
+			      json_pack("{s:o}", "group", group_field(g->begun - 1)),
+			      "%s did too little to be judged", name);
+		migrate_set_run(m, MIGRATE_RUN_UNJUDGED, "%s did too little to be judged", name);
 	} else {
-		migrate_set_run(m, MIGRATE_RUN_STOPPED, "nothing of the %s is left", name);
+		migrate_set_run(m, MIGRATE_RUN_STOPPED, "nothing of %s is left", name);
 	}
 }
 
@@ -282,12 +300,12 @@ int migrate_begin(struct mediator *m, bool canary, bool force, unsigned *ret_mov
 	move_group(m, group, ret_moved, ret_left);
 	if (!*ret_moved) {
 		snprintf(why, MIGRATE_WHY_BYTES,
-			 "none of the %u VMs of the %s may move: migrate.status says what is missing",
-			 *ret_left, group_name(group, name));
+			 "none of the %u VMs of %s may move: migrate.status says what is missing", *ret_left,
+			 group_name(group, name));
 		return -EBUSY;
 	}
 	g->begun = group + 1;
-	migrate_set_run(m, MIGRATE_RUN_MOVING, "the %s is moved", group_name(group, name));
+	migrate_set_run(m, MIGRATE_RUN_MOVING, "%s is moved", group_name(group, name));
 	return 0;
 }
 

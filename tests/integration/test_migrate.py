@@ -186,7 +186,7 @@ def test_reports_that_do_not_count(d):
         for broken in ("", "{", "[1]", json.dumps({"ready": True}), "[" * 5000):
             assert refused(ctl, broken)
         assert "longer than" in refused(ctl, " " * 12289)
-        assert row(ctl)["report"] == "none"
+        assert (row(ctl)["report"], row(ctl)["preflight"]) == ("none", "missing")
         ctl.refused("migrate.preflight", vm="x")
         ctl.refused("migrate.preflight", without_report="all of them")
         assert "may move" in ctl.refused("migrate.canary")[1]
@@ -352,6 +352,27 @@ def test_strikes_count_at_once(place):
             assert lost(stack.running[0]).code == code
         run_becomes(ctl, "stopped")
         assert "2 faults, strikes" in row(ctl)["why"]
+
+
+def test_strikes_of_before_are_nobodys_fault(place):
+    """Also when it has no vGPU, and so no tenant to ask, in the moment of its start."""
+    line, code, _ = OFFENCES["stream"]
+    with daemon(place, "--set", "migrate.errors=1", "--set", "strikes.most=0") as d, control.connect(d.m) as ctl:
+        slot = assigned(ctl)["vgpu"]
+        with Running(d.m) as running:
+            for _ in range(5):
+                running.open().do(line)
+                assert lost(running).code == code
+            ctl.do("migrate.plan")
+            hand_over(ctl)
+            ctl.do("migrate.canary")
+            ctl.do("vgpu.release", vgpu=slot)
+            becomes(ctl, "observed")
+        ctl.do("vgpu.assign", vgpu=slot, vm=VM1)
+        strikes, = ctl.do("strike.list")["tenants"]
+        assert sum(strikes["counts"].values()) == 5
+        vgpu.wait_for(lambda: row(ctl)["after"], 10)
+        assert row(ctl)["state"] == "observed" and row(ctl)["after"]["errors"] == 0
 
 
 def test_ordinary_noise_stays(d, place):
