@@ -152,7 +152,7 @@ void inventory_tenant_changed(const struct tenant *t)
 	struct vm *vm = t->vm[0] && m->inventory.started ? vm_find(m, t->vm) : NULL;
 
 	if (vm)
-		migrate_vm_changed(m, vm->uuid);
+		migrate_vm_changed(m, vm);
 	if (!vm || vm->tenant != t || !vm->slot || look(m, vm->slot) != SLOT_CHANGED)
 		return; // what is over is the timer's: its tenant may be in use here
 	slot_tell(m, vm->slot);

@@ -189,7 +189,7 @@ void migrate_look(struct mediator *m)
 		if (v->state == MIGRATE_OBSERVED && !v->not_opened_known)
 			migrate_count_from_now(m, v, false); // the last mediator's counts began elsewhere
 		if (vm)
-			migrate_vm_changed(m, v->uuid);
+			migrate_see(m, v, vm);
 		else if (migrate_goes_on(g) && (v->state == MIGRATE_WAITING || v->state == MIGRATE_OBSERVED))
 			migrate_set_state(m, v, MIGRATE_NOT_JUDGED, "the VM is no longer known");
 	}

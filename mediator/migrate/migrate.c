@@ -247,6 +247,18 @@ static void take_vm(struct migrate *g, const struct store_row *row)
 	insert(g, v);
 }
 
+// Once more, if what was being loaded was broken.
+void migrate_loading(struct mediator *m)
+{
+	struct migrate *g = &m->migrate;
+
+	if (g->is_new)
+		return;
+	migrate_vms_clear(&g->vms);
+	g->n_vms = 0;
+	g->there = false;
+}
+
 // What is here already is newer than a row.
 void migrate_row(struct mediator *m, const struct store_row *row)
 {

@@ -109,10 +109,11 @@ void migrate_give_up_question(struct mediator *m);
 void migrate_done(struct mediator *m); // accepts one that was never initialised (all zero)
 
 // For mediator/record: what was kept, then that this was all.
+void migrate_loading(struct mediator *m);
 void migrate_row(struct mediator *m, const struct store_row *row);
 void migrate_loaded(struct mediator *m, bool fresh);
 // A VM's monitor came or went, or its tenant.
-void migrate_vm_changed(struct mediator *m, const char *uuid);
+void migrate_vm_changed(struct mediator *m, const struct vm *vm);
 
 // ---- for operators. 0, or -ENOENT, -EBUSY (a state), -EINVAL with why (MIGRATE_WHY_BYTES).
 
@@ -179,6 +180,8 @@ int64_t migrate_now_s(void);
 // judge.c
 void migrate_look(struct mediator *m); // a round of questions to the store, and what follows from them
 // moves.c
+// Whether one that waits was started, or does not run.
+void migrate_see(struct mediator *m, struct migrate_vm *v, const struct vm *vm);
 // Errors of before are not the new personality's; strikes: also those that every mediator knows of.
 void migrate_count_from_now(struct mediator *m, struct migrate_vm *v, bool strikes);
 void migrate_settle(struct mediator *m); // what follows for the run from its VMs' states

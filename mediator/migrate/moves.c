@@ -74,15 +74,13 @@ uint64_t migrate_strikes_after(struct mediator *m, const struct migrate_vm *v)
 
 // ---- one VM ----
 
-static int set_personality(struct mediator *m, struct vm *vm, bool nvidia, char *why)
+static void set_personality(struct mediator *m, struct vm *vm, bool nvidia)
 {
 	struct vm_wish wish = { .personality = nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM };
-	char text[INVENTORY_WHY_BYTES];
-	int r = vm_set(m, vm, &wish, text);
+	char why[INVENTORY_WHY_BYTES];
 
-	if (r < 0)
-		snprintf(why, MIGRATE_WHY_BYTES, "%s", text);
-	return r;
+	if (vm_set(m, vm, &wish, why) < 0) // refuses other words only
+		log_error("VM %s does not become %s: %s", vm->uuid, wish.personality, why);
 }
 
 void migrate_count_from_now(struct mediator *m, struct migrate_vm *v, bool strikes)
@@ -116,49 +114,51 @@ static bool is_off(struct mediator *m, struct migrate_vm *v, const struct vm *vm
 	return v->seen || clock_now_ns() - m->migrate.init_ns > m->settings->slot_grace;
 }
 
-void migrate_vm_changed(struct mediator *m, const char *uuid)
+void migrate_see(struct mediator *m, struct migrate_vm *v, const struct vm *vm)
 {
-	struct migrate_vm *v = migrate_goes_on(&m->migrate) ? migrate_vm_find(m, uuid) : NULL;
-	const struct vm *vm = v && v->state == MIGRATE_WAITING ? vm_find(m, uuid) : NULL;
-
-	if (vm && is_off(m, v, vm))
+	if (migrate_goes_on(&m->migrate) && v->state == MIGRATE_WAITING && is_off(m, v, vm))
 		start_seen(m, v);
 }
 
-static int move(struct mediator *m, struct migrate_vm *v, char *why)
+void migrate_vm_changed(struct mediator *m, const struct vm *vm)
+{
+	struct migrate_vm *v = migrate_goes_on(&m->migrate) ? migrate_vm_find(m, vm->uuid) : NULL;
+
+	if (v)
+		migrate_see(m, v, vm);
+}
+
+// One that may go.
+static void move(struct mediator *m, struct migrate_vm *v)
 {
 	uint64_t within = m->settings->migrate_baseline;
 	struct vm *vm = vm_find(m, v->uuid);
-	int r = vm ? set_personality(m, vm, m->migrate.to_nvidia, why) : -ENOENT;
 
-	if (r < 0)
-		return r;
+	set_personality(m, vm, m->migrate.to_nvidia);
 	v->moved_s = migrate_now_s();
 	v->started_s = 0;
 	v->strikes_before = vm->tenant ? strikes_within(vm->tenant, within) : 0;
 	v->before_known = v->after_known = v->seen = false;
 	migrate_count_from_now(m, v, true);
 	migrate_set_state(m, v, MIGRATE_WAITING, "%s", "");
-	migrate_vm_changed(m, v->uuid);
-	return 0;
+	migrate_see(m, v, vm);
 }
 
 // What it was, from its next start on. One that is no longer known has nothing to go back to.
 static void put_back(struct mediator *m, struct migrate_vm *v, const char *reason)
 {
 	struct vm *vm = vm_find(m, v->uuid);
-	char why[MIGRATE_WHY_BYTES];
 
-	if (vm && set_personality(m, vm, v->was_nvidia, why) < 0)
-		log_warning("VM %s cannot be rolled back: %s", v->uuid, why);
+	if (vm)
+		set_personality(m, vm, v->was_nvidia);
 	migrate_set_state(m, v, MIGRATE_BACK, "%s", reason);
 }
 
 // ---- groups ----
 
 struct group_count {
-	unsigned moving;	 // of all that were begun
-	unsigned good, unjudged; // of the last one
+	unsigned moving;	       // of all that were begun
+	unsigned good, unjudged, back; // of the last one
 };
 
 static struct group_count count(const struct migrate *g)
@@ -170,8 +170,18 @@ static struct group_count count(const struct migrate *g)
 		n.moving += v->state == MIGRATE_WAITING || v->state == MIGRATE_OBSERVED;
 		n.good += v->group + 1 == g->begun && v->state == MIGRATE_WELL;
 		n.unjudged += v->group + 1 == g->begun && v->state == MIGRATE_NOT_JUDGED;
+		n.back += v->group + 1 == g->begun && v->state == MIGRATE_BACK;
 	}
 	return n;
+}
+
+// Its group, and what nobody would judge any more.
+static bool goes_back_with(const struct migrate_vm *v, const struct migrate_vm *failed)
+{
+	if (v == failed)
+		return false;
+	return v->state == MIGRATE_WAITING || v->state == MIGRATE_OBSERVED || v->state == MIGRATE_FAILED ||
+	       (v->group == failed->group && migrate_is_moved(v));
 }
 
 // The one that failed comes last, so that whoever goes on after a mediator that died sees that there is
@@ -190,7 +200,7 @@ static void roll_group_back(struct mediator *m, struct migrate_vm *failed)
 		      cause);
 	snprintf(reason, sizeof(reason), "with %s, since VM %s failed", name, failed->uuid);
 	TAILQ_FOREACH (v, &m->migrate.vms, link)
-		if (v->group == failed->group && v != failed && migrate_is_moved(v))
+		if (goes_back_with(v, failed))
 			put_back(m, v, v->state == MIGRATE_FAILED ? v->why : reason);
 	migrate_set_run(m, MIGRATE_RUN_STOPPED, "%s went back: VM %s: %.300s", name, failed->uuid, cause);
 	put_back(m, failed, cause);
@@ -225,8 +235,12 @@ static void settle_group(struct mediator *m)
 			      json_pack("{s:o}", "group", group_field(g->begun - 1)),
 			      "%s did too little to be judged", name);
 		migrate_set_run(m, MIGRATE_RUN_UNJUDGED, "%s did too little to be judged", name);
-	} else {
+	} else if (n.back) {
 		migrate_set_run(m, MIGRATE_RUN_STOPPED, "nothing of %s is left", name);
+	} else { // the mediator that began it died before it came to its VMs
+		g->begun--;
+		migrate_set_run(m, g->begun ? MIGRATE_RUN_GOOD : MIGRATE_RUN_PLANNED, "%s was not moved",
+				name);
 	}
 }
 
@@ -246,8 +260,9 @@ void migrate_settle(struct mediator *m)
 	settle_group(m);
 	if ((g->state == MIGRATE_RUN_GOOD || g->state == MIGRATE_RUN_UNJUDGED) && is_all_done(m))
 		migrate_set_run(m, MIGRATE_RUN_DONE, "%s",
-				g->state == MIGRATE_RUN_GOOD ? "all VMs were moved"
-							     : "all VMs were moved, the last not judged");
+				g->state == MIGRATE_RUN_GOOD
+				    ? "no VM is left to move"
+				    : "no VM is left to move; the last were not judged");
 }
 
 // ---- by operators ----
@@ -271,20 +286,11 @@ static int check_begin(struct mediator *m, bool canary, bool force, char *why)
 	return text ? -EBUSY : 0;
 }
 
-static void move_group(struct mediator *m, uint32_t most_group, unsigned *moved, unsigned *left)
+static bool may_go(struct mediator *m, const struct migrate_vm *v, uint32_t most_group)
 {
 	char why[MIGRATE_WHY_BYTES], next[MIGRATE_WHY_BYTES];
-	struct migrate_vm *v;
 
-	*moved = *left = 0;
-	TAILQ_FOREACH (v, &m->migrate.vms, link) {
-		if (v->group > most_group || v->state != MIGRATE_PLANNED)
-			continue;
-		if (!migrate_may_move(m, v, why, next) || move(m, v, why) < 0)
-			++*left;
-		else
-			++*moved;
-	}
+	return v->group <= most_group && v->state == MIGRATE_PLANNED && migrate_may_move(m, v, why, next);
 }
 
 int migrate_begin(struct mediator *m, bool canary, bool force, unsigned *ret_moved, unsigned *ret_left,
@@ -293,11 +299,15 @@ int migrate_begin(struct mediator *m, bool canary, bool force, unsigned *ret_mov
 	struct migrate *g = &m->migrate;
 	uint32_t group = g->begun < g->groups ? g->begun : g->groups - 1;
 	char name[GROUP_NAME_BYTES];
+	struct migrate_vm *v;
 	int r = check_begin(m, canary, force, why);
 
 	if (r < 0)
 		return r;
-	move_group(m, group, ret_moved, ret_left);
+	*ret_moved = *ret_left = 0;
+	TAILQ_FOREACH (v, &g->vms, link)
+		if (v->group <= group && v->state == MIGRATE_PLANNED)
+			++*(may_go(m, v, group) ? ret_moved : ret_left);
 	if (!*ret_moved) {
 		snprintf(why, MIGRATE_WHY_BYTES,
 			 "none of the %u VMs of %s may move: migrate.status says what is missing", *ret_left,
@@ -306,6 +316,9 @@ int migrate_begin(struct mediator *m, bool canary, bool force, unsigned *ret_mov
 	}
 	g->begun = group + 1;
 	migrate_set_run(m, MIGRATE_RUN_MOVING, "%s is moved", group_name(group, name));
+	TAILQ_FOREACH (v, &g->vms, link)
+		if (may_go(m, v, group))
+			move(m, v);
 	return 0;
 }
 

@@ -128,9 +128,12 @@ int migrate_take_report(struct mediator *m, const char *vm, const char *text, si
 					     buffer);
 	if (objection)
 		return refuse(why, -EINVAL, objection);
-	other = same_machine(m, v, r.machine);
+	// Copies of a machine may have its id: then only the uuid tells them apart.
+	other = r.vm[0] ? NULL : same_machine(m, v, r.machine);
 	if (other) {
-		snprintf(why, MIGRATE_WHY_BYTES, "the report is of the machine whose report VM %s has",
+		snprintf(why, MIGRATE_WHY_BYTES,
+			 "the report is of the machine, or a copy of it, whose report VM %s has: run "
+			 "vgpu-guest-check as root, so that it says whose it is",
 			 other->uuid);
 		return -EINVAL;
 	}

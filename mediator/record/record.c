@@ -82,6 +82,7 @@ static void on_loading(void *opaque)
 	for (k = kept_after(r, NULL); k; k = kept_after(r, k))
 		k->row = false; // in this file, as far as is known
 	inventory_loading(r->mediator);
+	migrate_loading(r->mediator);
 }
 
 static void on_row(void *opaque, const struct store_row *row)

@@ -217,6 +217,8 @@ def test_one_machine_has_one_report(d):
         ctl.do("migrate.preflight", vm=VM1, report=json.dumps(report(None, machine=machine)))
         assert VM1 in refused(ctl, report(None, machine=machine), vm=VM2)
         ctl.do("migrate.preflight", vm=VM1, report=json.dumps(report(None, machine=machine)))
+        # A copy of a machine has its id, and a uuid of its own.
+        hand_over(ctl, VM2, machine=machine)
 
 
 def test_a_reason_in_place_of_a_report_is_audited(d):
@@ -340,6 +342,25 @@ def test_a_canary_that_is_worse_goes_back_with_its_group(d, place, how):
         assert [after["personality"] for what, after in audited(ctl, VM1) if what == "vm.set"] == ["custom", "nvidia", "custom"]
         assert [r["who"] for r in ctl.do("audit", subject=VM1)["audit"] if r["what"] == "vm.set"][0] == "vgpu-mediator"
         assert "no run" in ctl.refused("migrate.apply", force=True)[1]
+
+
+def test_what_is_not_judged_yet_goes_back_too(d, place):
+    """The run is over: nobody would judge it any more."""
+    with control.connect(d.m) as ctl:
+        for vm, name in ((VM1, "one"), (VM2, "two")):
+            assigned(ctl, vm, name)
+        with Running(d.m, VM1) as one, Running(d.m, VM2):
+            ctl.do("migrate.plan", canary="1")
+            for vm in (VM1, VM2):
+                hand_over(ctl, vm)
+            ctl.do("migrate.canary")
+            ctl.do("migrate.apply", force=True)
+            assert row(ctl, VM2)["state"] == "waiting"
+            one.restart()
+            becomes(ctl, "observed")
+            since(place, ctl, VM1, faults=1)
+            run_becomes(ctl, "stopped")
+            assert personalities(ctl) == {VM1: "custom", VM2: "custom"} and row(ctl, VM2)["state"] == "rolled back"
 
 
 def test_strikes_count_at_once(place):
@@ -489,6 +510,21 @@ def test_killed_in_the_middle_of_a_rollback(d, place):
     with control.connect(d.m) as ctl:
         becomes(ctl, "rolled back")
         assert personalities(ctl) == {VM1: "custom", VM2: "custom"}
+
+
+def test_killed_when_a_group_was_begun(d, place):
+    """The run's row was written, and none of its VMs': it is as if nothing had been said."""
+    with control.connect(d.m) as ctl:
+        assigned(ctl)
+        ctl.do("migrate.plan")
+        hand_over(ctl)
+    d.kill()
+    with contextlib.closing(sqlite3.connect(place, timeout=20)) as db, db:
+        db.execute("UPDATE migration SET state = 'moving', begun = 1")
+    d.again()
+    with control.connect(d.m) as ctl:
+        run_becomes(ctl, "planned")
+        assert ctl.do("migrate.canary")["moved"] == 1
 
 
 # ---- for people, and who may

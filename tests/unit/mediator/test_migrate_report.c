@@ -123,6 +123,7 @@ static void test_sizes(void **state)
 
 	(void)state;
 	memset(text, ' ', n);
+	text[n] = 0;
 	memcpy(text, GOOD, strlen(GOOD));
 	assert_int_equal(migrate_report_parse(text, n - 1, &r, why), 0);
 	assert_int_not_equal(migrate_report_parse(text, n, &r, why), 0);
