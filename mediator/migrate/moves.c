@@ -116,6 +116,8 @@ static bool is_off(struct mediator *m, struct migrate_vm *v, const struct vm *vm
 
 void migrate_see(struct mediator *m, struct migrate_vm *v, const struct vm *vm)
 {
+	if (m->stopping) // its connections end, and no VM
+		return;
 	if (migrate_goes_on(&m->migrate) && v->state == MIGRATE_WAITING && is_off(m, v, vm))
 		start_seen(m, v);
 }

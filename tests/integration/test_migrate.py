@@ -498,6 +498,41 @@ def test_the_next_mediator_goes_on(d, place, how):
             assert row(ctl)["before"]["gpu_ns_per_launch"] == 20000 and "takes 50000 ns" in row(ctl)["why"]
 
 
+def ended_and_begun(d):
+    """Nothing is adopted: stubs come back by themselves."""
+    assert d.m.stop() == 0
+    d.m = vgpu.Mediator(d.directory, *d.args)
+
+
+def waiting(d):
+    with control.connect(d.m) as ctl:
+        assigned(ctl)
+        with Running(d.m):
+            ctl.do("migrate.plan")
+            hand_over(ctl)
+            ctl.do("migrate.canary")
+            ended_and_begun(d)
+
+
+def test_a_stub_that_is_not_back_yet_is_no_start(place):
+    with daemon(place, "--set", "slot.grace=60 s") as d:
+        waiting(d)
+        with control.connect(d.m) as ctl:
+            time.sleep(0.3)  # it was looked at
+            assert row(ctl)["state"] == "waiting"
+            with Running(d.m) as running:
+                time.sleep(0.3)
+                assert row(ctl)["state"] == "waiting"
+                running.restart()
+                becomes(ctl, "observed")
+
+
+def test_a_vm_that_ended_while_nobody_looked(d):
+    waiting(d)
+    with control.connect(d.m) as ctl:
+        becomes(ctl, "observed")
+
+
 def test_killed_in_the_middle_of_a_rollback(d, place):
     """What the store has when a mediator dies between its steps: the next one ends what was begun."""
     with control.connect(d.m) as ctl, moved(d, ctl, place, 2):
