@@ -154,8 +154,11 @@ static int plan_run(struct admin_call *c)
 		return r;
 	if (!admin_flag(c, "dry-run"))
 		return shown(c, &a);
-	if (!admin_print_json(c, &a))
+	if (!admin_print_json(c, &a)) {
 		view_print(&plan_view, a.json, &c->output);
+		fprintf(c->output.out, "\nVMs that are that already: %" JSON_INTEGER_FORMAT "\n",
+			json_integer_value(json_object_get(a.json, "there_already")));
+	}
 	admin_answer_done(&a);
 	return ADMIN_OK;
 }

@@ -576,7 +576,9 @@ def test_for_people(d, place, tmp_path):
         assigned(ctl)
         history(place, VM1)
         assert "There is no migration" in said()
-        assert "canary" in said("plan", "--dry-run")
+        ctl.do("vm.add", vm=VM2, name="two", personality="nvidia")
+        out = said("plan", "--dry-run")
+        assert "canary" in out and VM2 not in out and "already: 1" in out
         out = said("plan", VM1, "--canary=1")
         assert "planned" in out and "there is no report of its guest" in out and "preflight" in out
         file = tmp_path / "guest.json"
