@@ -6,10 +6,12 @@
 #include "admin/help.h"
 #include "admin/items.h"
 
+#define ANYBODYS (POLICY_FOR_TENANT | POLICY_FOR_POOL | POLICY_FOR_PROFILE)
+
 static const char *whose_text(unsigned item)
 {
 	if (!policy_is_for(item, POLICY_FOR_POOL))
-		return "tenants, profiles";
+		return policy_is_for(item, POLICY_FOR_TENANT) ? "tenants, profiles" : "profiles";
 	return policy_is_for(item, POLICY_FOR_TENANT) ? "tenants, profiles, pools" : "pools";
 }
 
@@ -45,7 +47,7 @@ static int items_run(struct admin_call *c)
 }
 
 static const struct view_column no_columns[] = { { 0 } };
-static const struct view show_view = { .columns = no_columns, .items = POLICY_FOR_TENANT | POLICY_FOR_POOL };
+static const struct view show_view = { .columns = no_columns, .items = ANYBODYS };
 
 static const struct admin_argument whose[] = {
 	{ "KIND", "kind", false, NAMES_WORDS, "tenant|pool|profile", "tenant, pool or profile." },
@@ -57,8 +59,8 @@ static const char *const fields[] = { "pool", "profile", NULL };
 static const struct admin_action actions[] = {
 	{ "show", "Shows the limits in force.", "GET", "/v1/{kind}s/{name}", whose, .view = &show_view },
 	{ "set", "Changes what is said, at once. A tenant also takes pool=NAME and profile=NAME.", "PATCH",
-	  "/v1/{kind}s/{name}", whose, .items = POLICY_FOR_TENANT | POLICY_FOR_POOL, .fields = fields,
-	  .items_required = true, .done = "The limits of this %s are changed." },
+	  "/v1/{kind}s/{name}", whose, .items = ANYBODYS, .fields = fields, .items_required = true,
+	  .done = "The limits of this %s are changed." },
 	{ "items", "Lists what can be set, with its values. Asks nobody.", .run = items_run },
 	{ 0 },
 };

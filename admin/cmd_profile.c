@@ -23,7 +23,7 @@ static const struct view_column show_columns[] = {
 	{ "VMs", "vms", FORMAT_COUNT },
 	{ 0 },
 };
-static const struct view show_view = { .columns = show_columns, .items = POLICY_FOR_TENANT };
+static const struct view show_view = { .columns = show_columns, .items = POLICY_FOR_PROFILE };
 
 static const struct admin_argument profile_argument[] = {
 	{ "PROFILE", "profile", false, NAMES_PROFILE, NULL, "Its name." }, { 0 }
@@ -36,10 +36,10 @@ static const struct admin_action actions[] = {
 	{ "list", "Lists the profiles.", "GET", "/v1/profiles", .view = &list_view },
 	{ "show", "Shows all of one profile.", "GET", "/v1/profiles/{profile}", profile_argument,
 	  .view = &show_view },
-	{ "create", "Makes a profile.", "POST", "/v1/profiles", new_profile, .items = POLICY_FOR_TENANT,
+	{ "create", "Makes a profile.", "POST", "/v1/profiles", new_profile, .items = POLICY_FOR_PROFILE,
 	  .done = "Profile %s is there." },
 	{ "set", "Changes what is said, for the VMs that have it at once, but for what was set by hand.",
-	  "PATCH", "/v1/profiles/{profile}", profile_argument, .items = POLICY_FOR_TENANT,
+	  "PATCH", "/v1/profiles/{profile}", profile_argument, .items = POLICY_FOR_PROFILE,
 	  .items_required = true, .done = "Profile %s is changed." },
 	{ "delete", "Removes a profile that no vGPU has.", "DELETE", "/v1/profiles/{profile}",
 	  profile_argument, .question = "Delete the profile %s?", .done = "Profile %s is gone." },

@@ -12,6 +12,7 @@ static const struct view_column list_columns[] = {
 	{ "VGPU", "vgpu", FORMAT_TEXT, .cut = true },
 	{ "POOL", "pool", FORMAT_TEXT, .cut = true, .drop = 1 },
 	{ "PERSONALITY", "personality", FORMAT_TEXT, .drop = 1 },
+	{ "PROTOCOL", "protocol", FORMAT_TEXT, .drop = 1 },
 	{ "TENANT", "tenant", FORMAT_COUNT, .drop = 3 },
 	{ "PROGRAMS", "channels", FORMAT_COUNT, .drop = 2 },
 	{ 0 },
@@ -24,11 +25,14 @@ static const struct view_column show_columns[] = {
 	{ "Pool", "pool", FORMAT_TEXT },
 	{ "Profile", "profile", FORMAT_TEXT },
 	{ "Personality", "personality", FORMAT_TEXT },
+	{ "Protocol", "protocol", FORMAT_TEXT },
+	{ "Set by hand", "by_hand", FORMAT_JSON },
 	{ "vGPU", "vgpu", FORMAT_TEXT },
 	{ "Tenant", "tenant", FORMAT_COUNT },
 	{ "Socket for its stub", "socket", FORMAT_TEXT },
 	{ "Connections", "connections", FORMAT_COUNT },
 	{ "Programs", "channels", FORMAT_COUNT },
+	{ "Their libraries", "libraries", FORMAT_JSON },
 	{ "Record", "record", FORMAT_TEXT },
 	{ 0 },
 };
@@ -95,6 +99,50 @@ static int registers_run(struct admin_call *c)
 	return ADMIN_OK;
 }
 
+// ---- use ----
+
+static const struct view_column library_columns[] = {
+	{ "LIBRARY", "library", FORMAT_TEXT },	  { "OPEN", "open", FORMAT_COUNT },
+	{ "CHANNELS", "channels", FORMAT_COUNT }, { "REFUSED", "refused", FORMAT_COUNT },
+	{ "LAUNCHES", "launches", FORMAT_COUNT }, { "GPU TIME", "gpu_ns", FORMAT_NS },
+	{ "FAULTS", "faults", FORMAT_COUNT },	  { 0 },
+};
+static const struct view libraries_view = { "libraries", "No program of it has used the GPU.",
+					    library_columns, 0 };
+
+static const struct view_column feature_columns[] = {
+	{ "FEATURE", "feature", FORMAT_TEXT },
+	{ "FIRST USED (UTC)", "first_s", FORMAT_AT_S },
+	{ "LAST USED (UTC)", "last_s", FORMAT_AT_S },
+	{ 0 },
+};
+static const struct view features_view = { "features", "It has used no feature that is counted.",
+					   feature_columns, 0 };
+
+static const struct view_column use_columns[] = { { "Personality", "personality", FORMAT_TEXT },
+						  { "Protocol", "protocol", FORMAT_TEXT },
+						  { 0 } };
+static const struct view use_view = { .columns = use_columns };
+
+static int use_run(struct admin_call *c)
+{
+	const struct view *const parts[] = { &use_view, &libraries_view, &features_view };
+	struct admin_answer a;
+	enum admin_exit r = admin_ask_route(c, &a);
+
+	if (r != ADMIN_OK)
+		return r;
+	if (!admin_print_json(c, &a)) {
+		for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+			if (i)
+				fputc('\n', c->output.out);
+			view_print(parts[i], a.json, &c->output);
+		}
+	}
+	admin_answer_done(&a);
+	return ADMIN_OK;
+}
+
 static const struct admin_argument vm_argument[] = { { "VM", "vm", false, NAMES_VM, NULL, "Its uuid." },
 						     { 0 } };
 static const struct admin_argument new_vm[] = { { "NAME", "name", false, NAMES_NONE, NULL,
@@ -107,7 +155,12 @@ static const struct admin_option create_options[] = {
 	{ "profile", "PROFILE", "profile", TYPE_TEXT, NAMES_PROFILE, NULL,
 	  "Only vGPUs of this profile can be assigned to it. Default: any." },
 	{ "personality", "NAME", "personality", TYPE_TEXT, NAMES_WORDS, "custom|nvidia",
-	  "custom: our own device alone. nvidia: also one with an NVIDIA GPU's identity. Default: custom." },
+	  "custom: our own device alone. nvidia: also one with an NVIDIA GPU's identity. Default: as the "
+	  "profile of its vGPU says." },
+	{ "protocol", "NAME", "protocol", TYPE_TEXT, NAMES_WORDS, "any|custom|cuda",
+	  "Whose programs may use the GPU: all, those of libvgpu, or those of libcuda. Default: as the "
+	  "profile "
+	  "of its vGPU says." },
 	{ 0 },
 };
 static const struct admin_option set_options[] = {
@@ -118,7 +171,11 @@ static const struct admin_option set_options[] = {
 	  "Only vGPUs of this profile can be assigned to it. Empty: any." },
 	{ "personality", "NAME", "personality", TYPE_TEXT, NAMES_WORDS, "custom|nvidia",
 	  "custom: our own device alone. nvidia: also one with an NVIDIA GPU's identity, from the VM's next "
-	  "start on." },
+	  "start on. Empty: as the profile of its vGPU says." },
+	{ "protocol", "NAME", "protocol", TYPE_TEXT, NAMES_WORDS, "any|custom|cuda",
+	  "Whose programs may use the GPU: all, those of libvgpu, or those of libcuda; for programs that "
+	  "begin "
+	  "from now on. Empty: as the profile of its vGPU says." },
 	{ 0 },
 };
 
@@ -134,6 +191,8 @@ static const struct admin_action actions[] = {
 	  "started, "
 	  "how often, and what was answered last.",
 	  "GET", "/v1/vms/{vm}/registers", vm_argument, .run = registers_run },
+	{ "use", "Shows which libraries the VM's programs have, and which features of CUDA they used when.",
+	  "GET", "/v1/vms/{vm}/use", vm_argument, .run = use_run },
 	{ "delete", "Forgets a VM without a vGPU. What was recorded of it stays.", "DELETE", "/v1/vms/{vm}",
 	  vm_argument, .question = "Delete the VM %s?", .done = "VM %s is no longer known." },
 	{ 0 },
@@ -142,7 +201,10 @@ static const struct admin_action actions[] = {
 static const char *const examples[] = { "vm create build-7 --uuid=6f1c4ae2-52a5-4d5c-8a45-0d2f7d6a1b9e",
 					"a VM that the hypervisor has",
 					"vm set 6f1c4ae2-52a5-4d5c-8a45-0d2f7d6a1b9e --personality=nvidia",
-					"one whose guest looks for an NVIDIA GPU", NULL };
+					"one whose guest looks for an NVIDIA GPU",
+					"vm set 6f1c4ae2-52a5-4d5c-8a45-0d2f7d6a1b9e --protocol=custom",
+					"one that is for programs of libvgpu alone",
+					NULL };
 
 const struct admin_command admin_command_vm = { "vm", "Virtual machines that vGPUs can be assigned to",
 						"A VM with a vGPU is a tenant, and the stub of its virtual "

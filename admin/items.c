@@ -10,7 +10,7 @@
 #include "admin/text.h"
 #include "common/cleanup.h"
 
-enum kind { NUMBER, SIZE, TIME, PERCENT, CLASS, PRIORITY };
+enum kind { NUMBER, SIZE, TIME, PERCENT, CLASS, PERSONALITY, PROTOCOL, PRIORITY };
 
 static const enum kind kinds[] = {
 #define ITEM(NAME, name, whom, kind, ...) [POLICY_##NAME] = kind,
@@ -23,6 +23,7 @@ enum format items_format(enum policy_item item)
 	static const enum format formats[] = {
 		[NUMBER] = FORMAT_LIMIT,	  [SIZE] = FORMAT_BYTES_LIMIT, [TIME] = FORMAT_NS_LIMIT,
 		[PERCENT] = FORMAT_PERCENT_LIMIT, [CLASS] = FORMAT_TEXT,       [PRIORITY] = FORMAT_TEXT,
+		[PERSONALITY] = FORMAT_TEXT,	  [PROTOCOL] = FORMAT_TEXT,
 	};
 
 	return item == POLICY_COPY_PER_S ? FORMAT_BYTES_RATE_LIMIT : formats[kinds[item]];

@@ -223,7 +223,11 @@ int32_t on_host_register(struct executor *x, const struct record_host_register *
 {
 	int32_t result = executor_ready(x);
 
-	return result ? result : hostmem_register(&x->hostmem, r->address, r->size, r->offset);
+	if (!result)
+		result = hostmem_register(&x->hostmem, r->address, r->size, r->offset);
+	if (!result && r->address - x->assign.geometry.host_window_base >= VGPU_WINDOW_BYTES)
+		executor_used(x, UINT64_C(1) << FEATURE_REGISTERED_MEMORY);
+	return result;
 }
 
 int32_t on_host_unregister(struct executor *x, const struct record_host_unregister *r)

@@ -182,4 +182,11 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 			      memory_order_relaxed);
 }
 
+// Bits by enum call_feature, for operators to see. One that stands there already costs a look.
+static inline void executor_used(struct executor *x, uint64_t features)
+{
+	if (features & ~atomic_load_explicit(&x->turn->features, memory_order_relaxed))
+		atomic_fetch_or_explicit(&x->turn->features, features, memory_order_relaxed);
+}
+
 #endif

@@ -111,6 +111,8 @@ static int run_record(struct executor *x, const char **why)
 		reply.result = x->sticky;
 	if (reply.result == CUDA_ERROR_OUT_OF_MEMORY)
 		counter_add(&x->turn->refused_memory, 1);
+	if (call_infos[h->opcode].features && !reply.result)
+		executor_used(x, call_infos[h->opcode].features);
 	if (reply.result)
 		log_debug("%s: CUDA error %d", call_infos[h->opcode].name, reply.result);
 	if (has_reply) {

@@ -10,6 +10,7 @@
 #include "executor/link_image.h"
 #include "executor/objects.h"
 #include "executor/work.h"
+#include "image/image.h"
 #include "protocol/cuda/cuda_abi.h"
 
 // ---- blobs ----
@@ -71,16 +72,31 @@ int32_t on_blob_destroy(struct executor *x, const struct record_blob_destroy *r,
 
 // ---- modules ----
 
+static uint64_t feature_of(const void *image, uint64_t bytes)
+{
+	switch (image_kind(image, bytes)) {
+	case IMAGE_ELF: return UINT64_C(1) << FEATURE_CUBIN;
+	case IMAGE_FATBIN: return UINT64_C(1) << FEATURE_FAT_BINARY;
+	case IMAGE_PTX: return UINT64_C(1) << FEATURE_PTX;
+	default: return 0;
+	}
+}
+
+// ret_features: what that is a use of.
 static int32_t load_image(struct executor *x, const struct blob *blob, struct backend_jit *jit,
-			  struct backend_module **ret)
+			  struct backend_module **ret, uint64_t *ret_features)
 {
 	struct backend_input inputs[VGPU_MAX_LINK_INPUTS];
 	uint32_t n;
 	int32_t result;
 
+	*ret_features = feature_of(blob->data, blob->size);
 	if (!link_image_is(blob->data, blob->size))
 		return x->ops->module_load(x->backend, blob->data, blob->size, jit, ret);
 	result = link_image_read(blob->data, blob->size, inputs, &n);
+	*ret_features = UINT64_C(1) << FEATURE_LINKING;
+	for (uint32_t i = 0; !result && i < n; i++)
+		*ret_features |= feature_of(inputs[i].data, inputs[i].bytes);
 	return result ? result : x->ops->module_link(x->backend, inputs, n, jit, ret);
 }
 
@@ -112,11 +128,12 @@ int32_t on_module_load(struct executor *x, const struct record_module_load *r, s
 	};
 	int32_t result = executor_ready(x);
 	struct module *m = NULL;
+	uint64_t features = 0;
 	bool prints = x->ops->print_flush && print_in_image(blob->data, blob->size);
 
 	if (!result) {
 		m = calloc(1, sizeof(*m));
-		result = m ? load_image(x, blob, &jit, &m->backend) : CUDA_ERROR_OUT_OF_MEMORY;
+		result = m ? load_image(x, blob, &jit, &m->backend, &features) : CUDA_ERROR_OUT_OF_MEMORY;
 		if (!result) {
 			result = charge_module(x, m);
 			if (result)
@@ -137,6 +154,7 @@ int32_t on_module_load(struct executor *x, const struct record_module_load *r, s
 	}
 	if (prints)
 		atomic_fetch_or_explicit(&x->header->print, CHANNEL_PRINT_ASK, memory_order_release);
+	executor_used(x, features);
 	LIST_INIT(&m->functions);
 	SLIST_INIT(&m->globals);
 	*ret_module = m;

@@ -87,5 +87,7 @@ int32_t on_print_take(struct executor *x, const struct record_print_take *r, str
 		x->ops->print_flush(x->backend);
 	ret_tail->bytes = (uint32_t)print_take(from, (char *)ret_tail->data, room);
 	ret->lost = print_lost(from);
+	if (from == &x->print && ret_tail->bytes)
+		executor_used(x, UINT64_C(1) << FEATURE_PRINTF);
 	return CUDA_SUCCESS;
 }

@@ -295,7 +295,9 @@ void channel_free(struct channel *c)
 	event_publish(m, EVENT_CHANNEL_WENT, c->tenant, channel_fields(c), "%s", c->text);
 	park_channel_gone(c);
 	metrics_channel_ended(c);
+	use_look(c);
 	turn_seat_done(&c->seat);
+	use_channel_ended(c);
 	c->tenant->n_channels--;
 	tenant_uncharge(c->tenant, memory > kept ? memory - kept : 0, pinned);
 	if (c->session)

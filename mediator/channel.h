@@ -37,9 +37,10 @@ struct channel {
 	struct session *session; // NULL: the client is gone
 	LIST_ENTRY(channel) session_link;
 	uint64_t id;
-	uint32_t cookie; // of CHANNEL_OPEN
-	bool answered;	 // CHANNEL_OK or ERROR was sent
-	bool lost_said;	 // CHANNEL_LOST was sent, or is not wanted
+	uint32_t cookie;  // of CHANNEL_OPEN
+	uint32_t library; // enum link_library, as its program said
+	bool answered;	  // CHANNEL_OK or ERROR was sent
+	bool lost_said;	  // CHANNEL_LOST was sent, or is not wanted
 
 	enum channel_state state;
 	struct link_geometry geometry;

@@ -178,7 +178,8 @@ static int make(struct session *s, uint32_t cookie, struct channel_vm *vm, char 
 
 	if (!code)
 		code = watch_admit(t, error);
-
+	if (!code)
+		code = use_admit(t, session_library(s), error);
 	if (code)
 		return code;
 	if (t->n_channels >= tenant_most_channels(t)) {
@@ -196,6 +197,7 @@ static int make(struct session *s, uint32_t cookie, struct channel_vm *vm, char 
 		vm->n_fds = 0;
 	}
 	c->cookie = cookie;
+	c->library = session_library(s);
 	c->fresh = true;
 	c->opened_us = clock_wall_us();
 	if (!t->used) {
@@ -224,6 +226,7 @@ int channel_open(struct session *s, uint32_t cookie, struct channel_vm *vm, char
 	if (r < 0)
 		return refuse(c, r, error);
 	watch_channel_began(c);
+	use_channel_began(c);
 	keep_channel(c);
 	log_debug("channel %" PRIu64 " of tenant %" PRIu32 ": executor %d", c->id, c->tenant->id,
 		  (int)c->process.pid);

@@ -385,5 +385,5 @@ void settings_print_help(FILE *out, int width)
 	fprintf(out, "\n[pool NAME]\n");
 	policy_print_help(out, POLICY_FOR_POOL, print_policy_help);
 	fprintf(out, "\n[profile NAME]\n");
-	policy_print_help(out, POLICY_FOR_TENANT, print_policy_help);
+	policy_print_help(out, POLICY_FOR_PROFILE, print_policy_help);
 }

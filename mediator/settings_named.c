@@ -48,7 +48,7 @@ int settings_set_named(struct settings *s, const char *section, const char *key,
 {
 	bool is_pool = strncmp(section, "pool ", 5) == 0;
 	const char *name = section + (is_pool ? 5 : 8);
-	unsigned whom = is_pool ? POLICY_FOR_POOL : POLICY_FOR_TENANT;
+	unsigned whom = is_pool ? POLICY_FOR_POOL : POLICY_FOR_PROFILE;
 	struct named_policy *p;
 	char why[200];
 	int item;

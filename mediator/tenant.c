@@ -26,6 +26,7 @@ struct tenant_books {
 	struct tenant_watch strikes;
 	struct told_usage usage;
 	struct tenant_metrics metrics;
+	struct tenant_use use;
 };
 #define TENANT_BOOKS_BYTES 65536u // of which what was never written takes no memory
 static_assert(sizeof(struct tenant_books) <= TENANT_BOOKS_BYTES, "one file");
@@ -116,6 +117,7 @@ static void enter(struct mediator *m, struct tenant *t, uint32_t id, const char 
 {
 	t->mediator = m;
 	t->metrics = &t->books->metrics;
+	t->use = &t->books->use;
 	t->id = id;
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	bucket_init(&t->device_rate, clock_now_ns());

@@ -13,6 +13,7 @@
 #include "mediator/mediator.h"
 #include "mediator/record/record.h"
 #include "mediator/share.h"
+#include "mediator/use/use.h"
 #include "mediator/watch/watch.h"
 #include "protocol/host/turn_page.h"
 
@@ -54,7 +55,8 @@ struct tenant {
 
 	struct shares shares;
 	struct tenant_watch watch;
-	struct tenant_metrics *metrics; // in its books
+	struct tenant_metrics *metrics; // in its books, as
+	struct tenant_use *use;
 
 	unsigned n_sessions, n_channels;
 	bool used;	 // had a channel: its counters are worth keeping

@@ -74,7 +74,8 @@ class Record:
         self.reply, self.reply_size = fields_of(self.name + ".reply", table.get("reply"))
         self.gpu, self.cost = bool(table.get("gpu")), table["cost"]
         self.in_graphs = bool(table.get("graph"))
-        unknown = set(table) - {"name", "doc", "fields", "tail", "reply", "reply_tail", "gpu", "cost", "graph"}
+        self.feature = table.get("feature")
+        unknown = set(table) - {"name", "doc", "fields", "tail", "reply", "reply_tail", "gpu", "cost", "graph", "feature"}
         if unknown:
             fail(f"{self.name}: unknown keys {sorted(unknown)}")
         if self.cost not in COSTS:
@@ -117,11 +118,16 @@ class Table:
         with open(path, encoding="utf-8") as f:
             t = yaml.safe_load(f)
         self.handles, self.enums = t["handles"], t.get("enums", {})
+        self.features = t.get("features", {})
+        if len(self.features) > 64:
+            fail("more features than a word has bits")
         self.records = [Record(i + 1, r) for i, r in enumerate(t["records"])]
         names = [r.name for r in self.records]
         if len(set(names)) != len(names):
             fail("a record's name stands twice")
         for r in self.records:
+            if r.feature and r.feature not in self.features:
+                fail(f"{r.name}: unknown feature {r.feature}")
             for f in r.fields:
                 if f.kind and f.kind not in self.handles:
                     fail(f"{r.name}.{f.name}: unknown handle kind {f.kind}")
@@ -148,6 +154,9 @@ def calls_h(t):
         + f"\tHANDLE_KINDS = {max(h['kind'] for h in t.handles.values()) + 1}\n}};\n")
     for name, values in t.enums.items():
         out.append(f"enum {name} {{\n" + "".join(f"\t{name.upper()}_{v} = {i},\n" for i, v in enumerate(values)) + "};\n")
+    out.append("enum call_feature {\n" + "".join(f"\tFEATURE_{f.upper()} = {i},\n" for i, f in enumerate(t.features))
+               + f"\tFEATURE_COUNT = {len(t.features)}\n}};\n")
+    out.append("extern const char *const call_feature_names[FEATURE_COUNT];\n")
     out.append("enum call_cost {\n" + "".join(f"\tCOST_{c.upper()},\n" for c in COSTS) + "};\n")
     for r in t.records:
         if r.fields:
@@ -165,6 +174,7 @@ struct call_info {
 	uint8_t gpu;	      // waits for the turn
 	uint8_t has_reply;
 	uint8_t has_tail;
+	uint64_t features; // bits by enum call_feature
 };
 extern const struct call_info call_infos[OPCODE_COUNT];
 
@@ -173,11 +183,17 @@ extern const struct call_info call_infos[OPCODE_COUNT];
     return "\n".join(out)
 
 
+def feature_bit(r):
+    return f"UINT64_C(1) << FEATURE_{r.feature.upper()}" if r.feature else "0"
+
+
 def calls_c(t):
     rows = "".join(f"\t[OPCODE_{r.name.upper()}] = {{ \"{r.name}\", {r.size}, {r.reply_size}, COST_{r.cost.upper()}, "
-                   f"{int(r.gpu)}, {int(r.has_reply)}, {int(bool(r.tail))} }},\n" for r in t.records)
+                   f"{int(r.gpu)}, {int(r.has_reply)}, {int(bool(r.tail))}, {feature_bit(r)} }},\n" for r in t.records)
+    names = "".join(f"\t[FEATURE_{f.upper()}] = \"{f}\",\n" for f in t.features)
     return (MADE + "#include \"protocol/guest/calls.h\"\n\nconst struct call_info call_infos[OPCODE_COUNT] = {\n"
-            "\t[0] = { \"pad\", 0, 0, COST_QUERY, 0, 0, 0 },\n" + rows + "};\n")
+            "\t[0] = { \"pad\", 0, 0, COST_QUERY, 0, 0, 0, 0 },\n" + rows + "};\n\n"
+            "const char *const call_feature_names[FEATURE_COUNT] = {\n" + names + "};\n")
 
 
 def client_h(t):
@@ -412,6 +428,7 @@ def page_of(r):
     traits = [f"Counts as {r.cost}."]
     traits += ["GPU work."] if r.gpu else []
     traits += ["May stand in a graph."] if r.in_graphs else []
+    traits += [f"Counts as use of {r.feature}."] if r.feature else []
     out = [f"### {r.number} {r.name}\n\n", " ".join([*r.doc.split(), *traits]) + "\n\n"]
     if r.fields:
         out.append("| byte | field | type |\n|---|---|---|\n" + layout_of(r.fields, HEADER) + "\n")

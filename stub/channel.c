@@ -174,6 +174,7 @@ static enum vgpu_command_result result_of(uint32_t code)
 	case LINK_E_QUARANTINED: return VGPU_RESULT_QUARANTINED;
 	case LINK_E_DEVICE_LOST: return VGPU_RESULT_DEVICE_LOST;
 	case LINK_E_DRAINING: return VGPU_RESULT_DRAINING;
+	case LINK_E_PERMISSION: return VGPU_RESULT_PROTOCOL;
 	default: return VGPU_RESULT_INTERNAL;
 	}
 }
@@ -375,13 +376,14 @@ void channel_doorbell(const struct channel *c)
 
 // ---- OPEN ----
 
-static int say_hello(const struct channel *c)
+// The guest's process is who asks: the link says its library.
+static int say_hello(const struct channel *c, uint32_t library)
 {
 	struct link_hello m = {
 		.header = { LINK_MAGIC, LINK_HELLO, 0, sizeof(m), 1 },
 		.version_min = LINK_VERSION,
 		.version_max = LINK_VERSION,
-		.features = LINK_FEATURE_VM,
+		.features = LINK_FEATURE_VM | link_library_features(library),
 	};
 
 	return seqpacket_send(c->link, &m, sizeof(m), NULL, 0, MSG_DONTWAIT);
@@ -428,7 +430,7 @@ static int connect_mediator(struct channel *c, const struct vgpu_command_open *o
 	c->link = seqpacket_connect_now(c->stub->tenant_path);
 	if (c->link < 0)
 		return c->link;
-	r = say_hello(c);
+	r = say_hello(c, o->library);
 	if (!r)
 		r = ask_to_open(c, o, e, theirs);
 	return r < 0 ? r : watch(c);

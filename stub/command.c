@@ -10,6 +10,7 @@
 
 #include "common/limits.h"
 #include "common/log.h"
+#include "protocol/guest/vgpu_ioctl.h"
 #include "protocol/host/link.h"
 #include "stub/device.h"
 
@@ -32,8 +33,9 @@ static enum vgpu_command_result check_list(uint64_t list, uint64_t extents)
 
 static enum vgpu_command_result check_open(const struct vgpu_command_open *o)
 {
-	if (!memchr(o->name, 0, sizeof(o->name)) || o->channel_bytes != VGPU_VM_CHANNEL_BYTES ||
-	    !o->channel_extents || !o->arena_extents || !is_page(o->arena_bytes))
+	if (o->library > VGPU_LIBRARY_MOST || o->reserved || !memchr(o->name, 0, sizeof(o->name)) ||
+	    o->channel_bytes != VGPU_VM_CHANNEL_BYTES || !o->channel_extents || !o->arena_extents ||
+	    !is_page(o->arena_bytes))
 		return VGPU_RESULT_INVALID;
 	if (o->arena_bytes < VGPU_MIN_VM_ARENA || o->arena_bytes > VGPU_ARENA_BYTES)
 		return VGPU_RESULT_LIMIT;

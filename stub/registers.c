@@ -12,7 +12,7 @@ static bool read_word(const struct registers *r, uint64_t offset, uint32_t *ret)
 	switch (offset) {
 	case VGPU_REG_MAGIC: *ret = VGPU_DEVICE_MAGIC; break;
 	case VGPU_REG_VERSION: *ret = VGPU_DEVICE_VERSION; break;
-	case VGPU_REG_FEATURES:
+	case VGPU_REG_FEATURES: *ret = VGPU_FEATURE_LIBRARY; break;
 	case VGPU_REG_FEATURES + 4: *ret = 0; break;
 	case VGPU_REG_VM_ID: *ret = r->tenant_id; break;
 	case VGPU_REG_POOL:

@@ -87,6 +87,12 @@ struct vgpu_client {
 // The host refused the channel with this enum link_error_code.
 void client_refused(uint32_t code);
 int client_fail(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// enum link_library: whose program this is.
+static inline uint32_t client_library(const struct vgpu_client *c)
+{
+	return c->apart ? LINK_LIBRARY_VGPU : LINK_LIBRARY_CUDA;
+}
+
 // Whether the parts lie in the channel's memory, and are of the sizes that this library knows.
 bool client_geometry_is_sane(const struct link_geometry *g);
 // Takes the address windows of the geometry, or a place for the host window alone (apart), without access;

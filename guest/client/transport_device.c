@@ -25,6 +25,9 @@ static_assert(CHANNEL_HEADER_BYTES + VGPU_RING_BYTES + VGPU_REPLY_SLOTS * VGPU_R
 		      VGPU_FENCE_SLOTS * sizeof(uint64_t) ==
 		  VGPU_VM_CHANNEL_BYTES,
 	      "the driver allocates it");
+static_assert((unsigned)LINK_LIBRARY_CUDA == VGPU_LIBRARY_CUDA &&
+		  (unsigned)LINK_LIBRARY_VGPU == VGPU_LIBRARY_VGPU,
+	      "libraries are the host link's");
 static_assert(LINK_E_SHUTDOWN == VGPU_REASON_DEVICE, "reasons are the host link's");
 
 static int call(int fd, unsigned long request, void *argument)
@@ -56,6 +59,7 @@ static const char *result_text(uint32_t result)
 	case VGPU_RESULT_QUARANTINED: return "the host keeps this virtual machine out (quarantine)";
 	case VGPU_RESULT_DEVICE_LOST: return "the host's GPU is lost";
 	case VGPU_RESULT_DRAINING: return "the host is being drained: no new program can use its GPU";
+	case VGPU_RESULT_PROTOCOL: return "the host lets no programs of this library in (protocol)";
 	case VGPU_RESULT_NOT_SHARED: return "the virtual machine's memory is not shared with the host";
 	default: return "the host refused";
 	}
@@ -63,9 +67,13 @@ static const char *result_text(uint32_t result)
 
 static int open_channel(struct vgpu_client *c)
 {
-	struct vgpu_ioc_channel ok = { 0 };
+	struct vgpu_ioc_channel ok = { .library = client_library(c) };
 	int r = call(c->device, VGPU_IOC_CHANNEL, &ok);
 
+	if (r == -EINVAL) { // a driver that is older than the field
+		ok = (struct vgpu_ioc_channel){ 0 };
+		r = call(c->device, VGPU_IOC_CHANNEL, &ok);
+	}
 	if (r == -EIO && ok.error == VGPU_RESULT_QUARANTINED)
 		client_refused(LINK_E_QUARANTINED);
 	if (r == -EIO && ok.error == VGPU_RESULT_DEVICE_LOST)

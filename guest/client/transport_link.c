@@ -85,8 +85,7 @@ static int say_hello(struct vgpu_client *c)
 	struct link_hello hello = { .header = { LINK_MAGIC, LINK_HELLO, 0, sizeof(hello), 1 },
 				    .version_min = LINK_VERSION,
 				    .version_max = LINK_VERSION,
-				    .features = link_library_features(c->apart ? LINK_LIBRARY_VGPU
-									       : LINK_LIBRARY_CUDA) };
+				    .features = link_library_features(client_library(c)) };
 	int fds[SEQPACKET_MAX_FDS];
 	union link_packet answer = { 0 };
 	unsigned n_fds = 0;

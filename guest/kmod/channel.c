@@ -183,7 +183,7 @@ static bool geometry_is_sane(const struct vgpu_channel *channel, const struct vg
 	       part_fits(le32_to_cpu(g->fence_offset), 8ull * le32_to_cpu(g->fence_slots));
 }
 
-static int tell(struct vgpu_channel *channel, struct vgpu_buffer *list, struct vgpu_reply *ret)
+static int tell(struct vgpu_channel *channel, u32 library, struct vgpu_buffer *list, struct vgpu_reply *ret)
 {
 	struct vgpu_command command = { .code = cpu_to_le32(VGPU_COMMAND_OPEN) };
 	struct vgpu_command_open *open = &command.open;
@@ -197,6 +197,8 @@ static int tell(struct vgpu_channel *channel, struct vgpu_buffer *list, struct v
 	open->list = cpu_to_le64(list->dma);
 	open->channel_extents = cpu_to_le32(channel->memory.n);
 	open->arena_extents = cpu_to_le32(channel->arena.n);
+	if (channel->vdev->features & VGPU_FEATURE_LIBRARY)
+		open->library = cpu_to_le32(library);
 	vgpu_memory_list(&channel->memory, extent);
 	vgpu_memory_list(&channel->arena, extent + channel->memory.n);
 	return vgpu_command(channel->vdev, &command, list, false, ret);
@@ -206,7 +208,7 @@ static int tell(struct vgpu_channel *channel, struct vgpu_buffer *list, struct v
  * Opens it at the host. 0: the host answered, *ret says what; on any refusal or failure the channel is of no use but
  * to be released. The caller has entered.
  */
-int vgpu_channel_open(struct vgpu_channel *channel, struct vgpu_reply *ret)
+int vgpu_channel_open(struct vgpu_channel *channel, u32 library, struct vgpu_reply *ret)
 {
 	struct vgpu_device *vdev = channel->vdev;
 	size_t extents = channel->memory.n + channel->arena.n;
@@ -224,7 +226,7 @@ int vgpu_channel_open(struct vgpu_channel *channel, struct vgpu_reply *ret)
 	mutex_lock(&vdev->list_lock);
 	list_add_tail(&channel->list, &vdev->channels);
 	mutex_unlock(&vdev->list_lock);
-	r = tell(channel, &list, ret);
+	r = tell(channel, library, &list, ret);
 	if (list.va && (r < 0 || ret->result)) /* it never came to the host, or the host does not want it */
 		vgpu_channel_let_go(channel);
 	else if (!r && !geometry_is_sane(channel, &ret->open.geometry))

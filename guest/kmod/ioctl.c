@@ -65,7 +65,7 @@ static void tell_channel(struct vgpu_ioc_channel *to, const struct vgpu_reply *r
 }
 
 /* f->lock is held. The channel becomes the file's only when all went well. */
-static int open_channel(struct vgpu_file *f, struct vgpu_ioc_channel *answer)
+static int open_channel(struct vgpu_file *f, u32 library, struct vgpu_ioc_channel *answer)
 {
 	struct vgpu_channel *channel;
 	struct vgpu_reply reply;
@@ -76,7 +76,7 @@ static int open_channel(struct vgpu_file *f, struct vgpu_ioc_channel *answer)
 	channel = vgpu_channel_new(f->vdev);
 	if (IS_ERR(channel))
 		return PTR_ERR(channel);
-	r = vgpu_channel_open(channel, &reply);
+	r = vgpu_channel_open(channel, library, &reply);
 	if (!r) {
 		answer->error = le32_to_cpu(reply.result);
 		r = open_errno(answer->error);
@@ -94,15 +94,20 @@ static int open_channel(struct vgpu_file *f, struct vgpu_ioc_channel *answer)
 static long ioc_channel(struct vgpu_file *f, void __user *arg)
 {
 	struct vgpu_ioc_channel in, out = {};
+	u32 library;
 	int r;
 
 	if (copy_from_user(&in, arg, sizeof(in)))
 		return -EFAULT;
+	library = in.library;
+	in.library = 0;
+	if (library > VGPU_LIBRARY_MOST)
+		return -EINVAL;
 	if (memchr_inv(&in, 0, sizeof(in)))
 		return -EINVAL;
 	if (mutex_lock_killable(&f->lock))
 		return -EINTR;
-	r = open_channel(f, &out);
+	r = open_channel(f, library, &out);
 	mutex_unlock(&f->lock);
 	if ((!r || r == -EIO) && copy_to_user(arg, &out, sizeof(out)))
 		return -EFAULT;

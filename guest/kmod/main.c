@@ -71,7 +71,8 @@ static int read_identity(struct vgpu_device *vdev)
 	if (vdev->version != VGPU_DEVICE_VERSION)
 		return dev_err_probe(dev, -ENODEV, "the device has version %u, this driver %u\n", vdev->version,
 				     VGPU_DEVICE_VERSION);
-	if (vgpu_device_read(vdev, VGPU_REG_VM_ID, &vdev->tenant_id) ||
+	if (vgpu_device_read(vdev, VGPU_REG_FEATURES, &vdev->features) ||
+	    vgpu_device_read(vdev, VGPU_REG_VM_ID, &vdev->tenant_id) ||
 	    vgpu_device_read(vdev, VGPU_REG_WEIGHT, &vdev->weight) ||
 	    vgpu_device_read(vdev, VGPU_REG_MEMORY, &low) ||
 	    vgpu_device_read(vdev, VGPU_REG_MEMORY + 4, &high) ||

@@ -76,7 +76,7 @@ struct vgpu_device {
 	dma_addr_t admin_dma;
 
 	/* What the device said of itself when it was probed. */
-	u32 version, tenant_id, weight, max_channels;
+	u32 version, features, tenant_id, weight, max_channels;
 	u64 memory_quota;
 
 	spinlock_t lock;	/* all below; taken by the interrupt handler */
@@ -173,7 +173,7 @@ bool vgpu_commands_answered(struct vgpu_device *vdev);
 
 /* channel.c */
 struct vgpu_channel *vgpu_channel_new(struct vgpu_device *vdev);
-int vgpu_channel_open(struct vgpu_channel *channel, struct vgpu_reply *ret);
+int vgpu_channel_open(struct vgpu_channel *channel, u32 library, struct vgpu_reply *ret);
 void vgpu_channel_release(struct vgpu_channel *channel);
 void vgpu_channel_let_go(struct vgpu_channel *channel);
 void vgpu_channel_end(struct vgpu_channel *channel, u32 reason);

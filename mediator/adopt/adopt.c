@@ -187,6 +187,7 @@ static int fill_channel(struct channel *c, struct item *i)
 	memcpy(c->text, r->text, sizeof(c->text));
 	c->vm.is = r->flags & DEPOSIT_CHANNEL_VM;
 	c->vm.pid = r->vm_pid;
+	c->library = r->library;
 	memcpy(c->vm.name, r->vm_name, sizeof(c->vm.name));
 	c->process.pid = r->pid;
 	c->process.link_fd = take_fd(&i->fds[CHANNEL_LINK]);

@@ -34,7 +34,9 @@ static bool is_policy(const struct policy *p)
 	       v[POLICY_SHARE] <= 10000 && v[POLICY_LAUNCHES_PER_S] <= VGPU_MAX_RATE &&
 	       v[POLICY_COPY_PER_S] <= VGPU_TIB(1) && v[POLICY_QUEUE_DEPTH] <= VGPU_MAX_QUEUE_DEPTH &&
 	       v[POLICY_CHANNELS] <= VGPU_MAX_CHANNELS_PER_TENANT && v[POLICY_OBJECTS] <= 10000 &&
-	       v[POLICY_STRIKES] <= 64 && v[POLICY_TURN] <= 10 * NSEC_PER_SEC && !(p->given >> POLICY_ITEMS);
+	       v[POLICY_STRIKES] <= 64 && v[POLICY_TURN] <= 10 * NSEC_PER_SEC &&
+	       v[POLICY_PERSONALITY] <= POLICY_PERSONALITY_NVIDIA &&
+	       v[POLICY_PROTOCOL] <= POLICY_PROTOCOL_CUDA && !(p->given >> POLICY_ITEMS);
 }
 
 static const char *check_pool(const union deposit *r, uint64_t id, uint32_t places)
@@ -117,6 +119,8 @@ static const char *check_channel(const union deposit *r, uint64_t id, uint32_t p
 	if (c->reason > UINT16_MAX || !is_text(c->text, sizeof(c->text)) ||
 	    !is_text(c->vm_name, sizeof(c->vm_name)))
 		return "CHANNEL: reason out of range, or text without an end";
+	if (c->library >= LINK_LIBRARIES || c->reserved)
+		return "CHANNEL: library";
 	if (c->place >= VGPU_MAX_CHANNELS_PER_TENANT)
 		return "CHANNEL: place (VGPU_MAX_CHANNELS_PER_TENANT)";
 	if ((places & needed) != needed)
@@ -174,7 +178,7 @@ static const char *check_vm(const union deposit *r, uint64_t id, uint32_t places
 	if (!is_text(v->name, sizeof(v->name)) || !v->name[0] || !is_text(v->pool, sizeof(v->pool)) ||
 	    !is_text(v->profile, sizeof(v->profile)))
 		return "VM: text without an end, or no name";
-	return v->nvidia > 1 ? "VM: personality" : NULL;
+	return is_policy(&v->said) && !(v->said.given & ~POLICY_OF_VM) ? NULL : "VM: a policy out of range";
 }
 
 static const char *check_slot(const union deposit *r, uint64_t id, uint32_t places)

@@ -18,8 +18,8 @@
 
 // Grows with each change of a record or of what mediator and executors say to one another. Another one's
 // state is refused, and what it kept ends.
-#define DEPOSIT_VERSION 3u
-static_assert(POLICY_ITEMS == 16, "a changed policy is a new DEPOSIT_VERSION; the sizes below follow");
+#define DEPOSIT_VERSION 4u
+static_assert(POLICY_ITEMS == 18, "a changed policy is a new DEPOSIT_VERSION; the sizes below follow");
 
 enum record_kind {
 	DEPOSIT_DAEMON = 1, // one, id 0
@@ -70,13 +70,13 @@ struct deposit_tenant {
 	uint32_t by_hand; // as in struct tenant
 	char vm[40];	  // uuid of the VM that it belongs to; empty: none
 };
-static_assert(sizeof(struct deposit_tenant) == 424, "kept");
+static_assert(sizeof(struct deposit_tenant) == 440, "kept");
 
 struct deposit_pool {
 	struct policy policy;
 	char name[48], gpu[48];
 };
-static_assert(sizeof(struct deposit_pool) == 232, "kept");
+static_assert(sizeof(struct deposit_pool) == 248, "kept");
 static_assert(VGPU_MAX_POLICY_NAME < 48, "kept");
 
 enum session_fd { SESSION_SOCKET, SESSION_PIDFD, SESSION_FDS };
@@ -130,10 +130,12 @@ struct deposit_channel {
 	uint32_t vm_pid;
 	uint32_t reason; // enum link_error_code; 0: none
 	char vm_name[16];
+	uint32_t library; // enum link_library
+	uint32_t reserved;
 	struct link_geometry geometry;
 	char text[LINK_TEXT_BYTES];
 };
-static_assert(sizeof(struct deposit_channel) == 400, "kept");
+static_assert(sizeof(struct deposit_channel) == 408, "kept");
 
 struct deposit_share_use {
 	uint64_t channel;
@@ -166,14 +168,14 @@ struct deposit_profile {
 	struct policy policy;
 	char name[48];
 };
-static_assert(sizeof(struct deposit_profile) == 184, "kept");
+static_assert(sizeof(struct deposit_profile) == 200, "kept");
 
 struct deposit_vm {
-	char uuid[39];
-	uint8_t nvidia; // 0 or 1; the last byte of the uuid's room before, zero
+	struct policy said; // of POLICY_OF_VM alone
+	char uuid[40];
 	char name[LINK_NAME_BYTES], pool[48], profile[48]; // of the last two empty: none
 };
-static_assert(sizeof(struct deposit_vm) == 200, "kept");
+static_assert(sizeof(struct deposit_vm) == 352, "kept");
 
 #define DEPOSIT_SLOT_RESERVED 1u // by slot.reserve
 #define DEPOSIT_SLOT_WITH_VM  2u

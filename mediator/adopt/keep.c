@@ -148,6 +148,7 @@ void keep_channel(struct channel *c)
 			 (c->vm.is ? DEPOSIT_CHANNEL_VM : 0) | (c->fresh ? DEPOSIT_CHANNEL_FRESH : 0),
 		.place = turn_seat_place(&c->seat),
 		.vm_pid = c->vm.pid,
+		.library = c->library,
 		.reason = c->reason,
 		.geometry = c->geometry,
 	};

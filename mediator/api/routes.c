@@ -26,6 +26,7 @@ const struct api_route api_routes[] = {
 	{ API_PATCH, "/v1/vms/{vm}", "vm.set", 200, 0 },
 	{ API_DELETE, "/v1/vms/{vm}", "vm.remove", 200, 0 },
 	{ API_GET, "/v1/vms/{vm}/registers", "vm.registers", 200, 0 },
+	{ API_GET, "/v1/vms/{vm}/use", "vm.use", 200, 0 },
 	{ API_GET, "/v1/vgpus", "vgpu.list", 200, 0 },
 	{ API_POST, "/v1/vgpus", "vgpu.add", 201, 0 },
 	{ API_GET, "/v1/vgpus/{vgpu}", "vgpu.get", 200, 0 },

@@ -53,7 +53,7 @@ static void config_called(struct control_call *c)
 	json_object_set_new(c->answer, "settings", all);
 	json_object_set_new(c->answer, "pools", describe_sections(s->pools, s->n_pools, POLICY_FOR_POOL));
 	json_object_set_new(c->answer, "profiles",
-			    describe_sections(s->profiles, s->n_profiles, POLICY_FOR_TENANT));
+			    describe_sections(s->profiles, s->n_profiles, POLICY_FOR_PROFILE));
 }
 
 static const struct control_field no_fields[] = { { 0 } };

@@ -14,7 +14,8 @@ struct profile *control_profile(struct control_call *c, const char *field);
 struct vm *control_vm(struct control_call *c, const char *field);
 struct slot *control_slot(struct control_call *c, const char *field);
 
-// vm.registers, in vm_registers.c.
+// vm.registers, in vm_registers.c; vm.use, in vm_use.c.
 void control_vm_registers(struct control_call *c);
+void control_vm_use(struct control_call *c);
 
 #endif

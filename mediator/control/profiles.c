@@ -41,7 +41,7 @@ static void describe(json_t *to, const struct profile *p)
 {
 	json_t *given = json_object();
 
-	control_add_given(given, &p->policy, POLICY_FOR_TENANT);
+	control_add_given(given, &p->policy, POLICY_FOR_PROFILE);
 	json_object_set_new(to, "profile", json_string(p->name));
 	json_object_set_new(to, "from", json_string(p->fixed ? "settings" : "operator"));
 	json_object_set_new(to, "read_only", json_boolean(p->fixed));
@@ -106,13 +106,13 @@ const struct control_operation control_profile_operations[] = {
 	  "All profiles: \"policy\" is what was said of each. Those of the settings are read only.",
 	  no_fields, 0, false, list_called },
 	{ "profile.get", "One profile.", name_only, 0, false, get_called },
-	{ "profile.add", "Makes a profile, a size that vGPUs can have.", name_only, POLICY_FOR_TENANT, true,
+	{ "profile.add", "Makes a profile, a size that vGPUs can have.", name_only, POLICY_FOR_PROFILE, true,
 	  add_called },
 	{ "profile.set",
 	  "Changes what is given, at once also for the VMs that have a vGPU of it (but for what was set by "
 	  "hand for "
 	  "their tenants). More memory is refused where the card has no room for all its vGPUs then.",
-	  name_only, POLICY_FOR_TENANT, true, set_called },
+	  name_only, POLICY_FOR_PROFILE, true, set_called },
 	{ "profile.remove", "Removes a profile that no VM or vGPU names.", name_only, 0, true,
 	  remove_called },
 	{ 0 },

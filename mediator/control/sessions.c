@@ -2,16 +2,12 @@
 // Operations on connections of programs: session.list, session.end. Runs in the mediator's loop.
 #include "mediator/control/operations.h"
 #include "mediator/session/session.h"
+#include "mediator/use/use.h"
 #include "protocol/control/control.h"
-#include "protocol/host/link.h"
 
 static json_t *library_name(uint32_t library)
 {
-	static const char *const names[LINK_LIBRARIES] = { [LINK_LIBRARY_CUDA] = "libcuda",
-							   [LINK_LIBRARY_VGPU] = "libvgpu",
-							   [LINK_LIBRARY_NVML] = "libnvidia-ml" };
-
-	return names[library] ? json_string(names[library]) : json_null();
+	return library ? json_string(use_library_text(library)) : json_null();
 }
 
 static json_t *describe(const struct session *s)

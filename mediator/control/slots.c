@@ -33,7 +33,8 @@ static void reserve_called(struct control_call *c)
 	json_object_set_new(c->answer, "name", json_string(s->vm->name));
 	json_object_set_new(c->answer, "socket", json_string(path));
 	json_object_set_new(c->answer, "nvidia_socket",
-			    s->vm->nvidia ? json_sprintf("%s" LINK_IDENTITY_SUFFIX, path) : json_null());
+			    vm_item(s->vm, POLICY_PERSONALITY) ? json_sprintf("%s" LINK_IDENTITY_SUFFIX, path)
+							       : json_null());
 	json_object_set_new(c->answer, "state", json_string(slot_state_text(s->life.state)));
 }
 

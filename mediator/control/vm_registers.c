@@ -67,7 +67,7 @@ void control_vm_registers(struct control_call *c)
 	if (!vm)
 		return;
 	json_object_set_new(c->answer, "vm", json_string(vm->uuid));
-	json_object_set_new(c->answer, "personality", json_string(vm_personality(vm)));
+	json_object_set_new(c->answer, "personality", json_string(vm_word(vm, POLICY_PERSONALITY)));
 	json_object_set_new(c->answer, "registers", json_array());
 	if (!s) {
 		set_state(c->answer, "no stub");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Operations on VMs: vm.list, .get, .add, .set, .remove. Runs in the mediator's loop.
+#include "mediator/channel.h"
 #include "mediator/control/inventory.h"
 #include "mediator/tenant.h"
 #include "protocol/control/control.h"
@@ -20,6 +21,35 @@ static json_t *text_or_null(const char *text)
 	return text && text[0] ? json_string(text) : json_null();
 }
 
+static json_t *said_of(const struct vm *vm)
+{
+	json_t *names = json_array();
+
+	for (unsigned i = 0; i < POLICY_ITEMS; i++) {
+		if (vm->said.given & 1u << i)
+			json_array_append_new(names, json_string(policy_name(i)));
+	}
+	return names;
+}
+
+// Of its channels now.
+static json_t *libraries_of(const struct vm *vm)
+{
+	bool there[LINK_LIBRARIES] = { false };
+	json_t *names = json_array();
+	struct channel *c;
+
+	if (!vm->tenant || !vm->tenant->n_channels)
+		return names;
+	LIST_FOREACH (c, &vm->tenant->mediator->channels, link)
+		there[c->library] |= c->tenant == vm->tenant;
+	for (unsigned i = 0; i < LINK_LIBRARIES; i++) {
+		if (there[i])
+			json_array_append_new(names, json_string(use_library_text(i)));
+	}
+	return names;
+}
+
 static void describe(json_t *to, const struct vm *vm)
 {
 	const struct tenant *t = vm->tenant;
@@ -30,7 +60,10 @@ static void describe(json_t *to, const struct vm *vm)
 	json_object_set_new(to, "name", json_string(vm->name));
 	json_object_set_new(to, "pool", text_or_null(vm->pool));
 	json_object_set_new(to, "profile", text_or_null(vm->profile ? vm->profile->name : NULL));
-	json_object_set_new(to, "personality", json_string(vm_personality(vm)));
+	json_object_set_new(to, "personality", json_string(vm_word(vm, POLICY_PERSONALITY)));
+	json_object_set_new(to, "protocol", json_string(vm_word(vm, POLICY_PROTOCOL)));
+	json_object_set_new(to, "by_hand", said_of(vm));
+	json_object_set_new(to, "libraries", libraries_of(vm));
 	json_object_set_new(to, "vgpu", text_or_null(vm->slot ? vm->slot->uuid : NULL));
 	json_object_set_new(to, "tenant", t ? json_integer(t->id) : json_null());
 	json_object_set_new(to, "socket", text_or_null(t ? t->listener.path : NULL));
@@ -64,7 +97,7 @@ static void get_called(struct control_call *c)
 static struct vm_wish wish_of(const struct control_call *c)
 {
 	return (struct vm_wish){ control_text(c, "name"), control_text(c, "pool"), control_text(c, "profile"),
-				 control_text(c, "personality") };
+				 control_text(c, "personality"), control_text(c, "protocol") };
 }
 
 static void add_called(struct control_call *c)
@@ -112,7 +145,12 @@ static void remove_called(struct control_call *c)
 #define PERSONALITY_FIELD                                                                                \
 	{ "personality", CONTROL_STRING, false,                                                          \
 	  "custom: our own device alone. nvidia: also one with an NVIDIA GPU's identity. From the VM's " \
-	  "next start on." }
+	  "next start on. Empty: as the profile of its vGPU says." }
+#define PROTOCOL_FIELD                                                                                  \
+	{ "protocol", CONTROL_STRING, false,                                                            \
+	  "Whose programs may use the GPU: any, custom (those of libvgpu) or cuda (those of libcuda). " \
+	  "Holds "                                                                                      \
+	  "for programs that begin from now on. Empty: as the profile of its vGPU says." }
 
 static const struct control_field no_fields[] = { { 0 } };
 static const struct control_field uuid_only[] = { { "vm", CONTROL_STRING, true, "Its uuid." }, { 0 } };
@@ -123,6 +161,7 @@ static const struct control_field add_fields[] = {
 	POOL_FIELD,
 	PROFILE_FIELD,
 	PERSONALITY_FIELD,
+	PROTOCOL_FIELD,
 	{ 0 },
 };
 static const struct control_field set_fields[] = {
@@ -131,6 +170,7 @@ static const struct control_field set_fields[] = {
 	POOL_FIELD,
 	PROFILE_FIELD,
 	PERSONALITY_FIELD,
+	PROTOCOL_FIELD,
 	{ 0 },
 };
 
@@ -149,5 +189,14 @@ const struct control_operation control_vm_operations[] = {
 	  "first "
 	  "touch.",
 	  uuid_only, 0, false, control_vm_registers },
+	{ "vm.use",
+	  "What the VM's programs used, by the library that they say they have (channels opened, open now, "
+	  "and "
+	  "refused "
+	  "by the VM's protocol, launches, GPU time, faults), and which features of CUDA, with the hours "
+	  "(seconds since "
+	  "1970) of the first and the last use. \"kept\": it goes back to the beginning, since there is a "
+	  "store.",
+	  uuid_only, 0, false, control_vm_use },
 	{ 0 },
 };

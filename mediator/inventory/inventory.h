@@ -48,7 +48,7 @@ struct vm {
 	char name[LINK_NAME_BYTES];
 	char pool[VGPU_MAX_POLICY_NAME + 1]; // "": nobody said
 	struct profile *profile;	     // that its vGPU is to be of; NULL: any
-	bool nvidia;			     // its personality is nvidia, else custom
+	struct policy said;		     // of POLICY_OF_VM, what was said of itself
 	struct slot *slot;		     // NULL: it has none
 	struct tenant *tenant;		     // NULL while it has none
 	bool loading;
@@ -118,12 +118,13 @@ struct vm *vm_in_pool(struct mediator *m, const char *pool);
 
 // What is said of a VM. NULL: nothing; "" (not of a name): none.
 struct vm_wish {
-	const char *name, *pool, *profile, *personality;
+	const char *name, *pool, *profile, *personality, *protocol;
 };
 
-#define VM_PERSONALITY_CUSTOM "custom"
-#define VM_PERSONALITY_NVIDIA "nvidia"
-const char *vm_personality(const struct vm *vm); // one of them
+// What holds of one of POLICY_OF_VM: what was said of the VM, or of the profile that its vGPU is of (without
+// one, is to be of), or the default.
+uint64_t vm_item(const struct vm *vm, enum policy_item item);
+const char *vm_word(const struct vm *vm, enum policy_item item); // the same as a word
 // uuid NULL: one is made.
 int vm_add(struct mediator *m, const char *uuid, const struct vm_wish *wish, struct vm **ret, char *why);
 // Its tenant follows at once.

@@ -42,12 +42,20 @@ void inventory_limits(struct mediator *m, const struct store_limits *limits)
 		return;
 	for (uint32_t i = 0; i < limits->n; i++) {
 		const struct store_limit *l = &limits->list[i];
-		int item = policy_find(l->name, POLICY_FOR_TENANT);
+		int item = policy_find(l->name, POLICY_FOR_PROFILE);
 
 		if (item < 0 || policy_set_value(&p->policy, (enum policy_item)item, l->value) < 0)
 			log_warning("store: '%s' = %" PRIu64 " of profile %s is not known here, and left out",
 				    l->name, l->value, limits->owner);
 	}
+}
+
+static void say(struct vm *vm, enum policy_item item, const char *word)
+{
+	char why[INVENTORY_WHY_BYTES];
+
+	if (word[0] && policy_set_text(&vm->said, item, word, why, sizeof(why)) < 0)
+		log_warning("store: of the VM %s: %s", vm->uuid, why);
 }
 
 static void vm_row(struct mediator *m, const struct store_row *row)
@@ -63,7 +71,8 @@ static void vm_row(struct mediator *m, const struct store_row *row)
 	}
 	vm->loading = true;
 	snprintf(vm->pool, sizeof(vm->pool), "%.*s", (int)sizeof(vm->pool) - 1, row->vm.pool);
-	vm->nvidia = strcmp(row->vm.personality, VM_PERSONALITY_NVIDIA) == 0;
+	say(vm, POLICY_PERSONALITY, row->vm.personality);
+	say(vm, POLICY_PROTOCOL, row->vm.protocol);
 	if (row->vm.profile[0])
 		vm_name_profile(vm, profile_find(m, row->vm.profile));
 }
@@ -183,7 +192,7 @@ int inventory_adopt_vm(struct mediator *m, uint64_t id, const struct deposit_vm 
 	struct vm *vm = vm_find(m, r->uuid);
 	struct profile *p = r->profile[0] ? profile_find(m, r->profile) : NULL;
 	bool same = vm && vm->profile == p && strcmp(vm->name, r->name) == 0 &&
-		    strcmp(vm->pool, r->pool) == 0 && vm->nvidia == (r->nvidia != 0);
+		    strcmp(vm->pool, r->pool) == 0 && policy_equal(&vm->said, &r->said);
 
 	if (!vm)
 		vm = vm_new(m, r->uuid, r->name);
@@ -194,7 +203,7 @@ int inventory_adopt_vm(struct mediator *m, uint64_t id, const struct deposit_vm 
 		return 0;
 	snprintf(vm->name, sizeof(vm->name), "%s", r->name);
 	snprintf(vm->pool, sizeof(vm->pool), "%.*s", (int)sizeof(vm->pool) - 1, r->pool);
-	vm->nvidia = r->nvidia;
+	vm->said = r->said;
 	vm_name_profile(vm, p);
 	vm_tell(m, vm);
 	return 0;

@@ -88,7 +88,7 @@ static void fill_limits(const struct profile *p, struct store_limits *l)
 	for (unsigned i = 0; i < POLICY_ITEMS; i++) {
 		struct store_limit *limit = &l->list[l->n];
 
-		if (!policy_is_for(i, POLICY_FOR_TENANT) || i == POLICY_PRIORITY)
+		if (!policy_is_for(i, POLICY_FOR_PROFILE) || i == POLICY_PRIORITY)
 			continue;
 		snprintf(limit->name, sizeof(limit->name), "%s", policy_name(i));
 		limit->value = p->policy.value[i] < INT64_MAX ? p->policy.value[i] : INT64_MAX;

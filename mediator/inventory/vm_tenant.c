@@ -9,14 +9,17 @@
 #include "common/log.h"
 #include "mediator/adopt/keep.h"
 #include "mediator/inventory/inventory.h"
+#include "mediator/session/session.h"
 #include "mediator/tenant.h"
 #include "mediator/tenant_policy.h"
 
-static void policy_of(const struct mediator *m, const struct profile *p, struct policy *ret)
+static void policy_of(const struct mediator *m, const struct vm *vm, const struct profile *p,
+		      struct policy *ret)
 {
 	policy_init(ret);
 	ret->value[POLICY_WEIGHT] = m->settings->tenant_weight;
 	policy_merge(ret, &p->policy);
+	policy_merge(ret, &vm->said);
 }
 
 // The pool may have been taken out of the settings since it was named.
@@ -34,7 +37,7 @@ int vm_tenant_make(struct mediator *m, struct vm *vm, const struct profile *p, c
 	struct policy policy;
 	int r;
 
-	policy_of(m, p, &policy);
+	policy_of(m, vm, p, &policy);
 	r = tenant_make_for_vm(m, vm->uuid, vm->name, &policy, pool_of(m, vm), &vm->tenant);
 	switch (r) {
 	case 0: return 0;
@@ -64,18 +67,22 @@ void vm_tenant_follow(struct mediator *m, struct vm *vm)
 {
 	struct tenant *t = vm->tenant;
 	struct policy policy;
+	bool sees_other;
 
 	if (!t || !vm->slot)
 		return;
-	policy_of(m, vm->slot->profile, &policy);
+	policy_of(m, vm, vm->slot->profile, &policy);
 	for (unsigned i = 0; i < POLICY_ITEMS; i++) {
 		if (!(t->by_hand & 1u << i))
 			continue;
 		policy.value[i] = t->policy.value[i];
 		policy.given |= 1u << i;
 	}
+	sees_other = t->policy.value[POLICY_PERSONALITY] != policy.value[POLICY_PERSONALITY];
 	t->policy = policy;
 	tenant_apply_policy(t);
+	if (sees_other)
+		session_vm_changed(t);
 	snprintf(t->name, sizeof(t->name), "%s", vm->name);
 	if (!(t->by_hand & TENANT_POOL_BY_HAND))
 		tenant_set_pool(t, pool_of(m, vm));

@@ -52,6 +52,7 @@ struct vm *vm_new(struct mediator *m, const char *uuid, const char *name)
 		return NULL;
 	snprintf(vm->uuid, sizeof(vm->uuid), "%s", uuid);
 	snprintf(vm->name, sizeof(vm->name), "%.*s", (int)sizeof(vm->name) - 1, name);
+	policy_init(&vm->said);
 	RB_INSERT(vm_tree, &v->vms, vm);
 	v->n_vms++;
 	return vm;
@@ -74,9 +75,35 @@ void vm_name_profile(struct vm *vm, struct profile *p)
 		p->n_vms++;
 }
 
-const char *vm_personality(const struct vm *vm)
+static void what_holds(const struct vm *vm, struct policy *ret)
 {
-	return vm->nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM;
+	const struct profile *p = vm->slot ? vm->slot->profile : vm->profile;
+
+	policy_init(ret);
+	if (p)
+		policy_merge(ret, &p->policy);
+	policy_merge(ret, &vm->said);
+}
+
+uint64_t vm_item(const struct vm *vm, enum policy_item item)
+{
+	struct policy p;
+
+	what_holds(vm, &p);
+	return p.value[item];
+}
+
+const char *vm_word(const struct vm *vm, enum policy_item item)
+{
+	struct policy p;
+
+	what_holds(vm, &p);
+	return policy_word(&p, item);
+}
+
+static const char *said_word(const struct vm *vm, enum policy_item item)
+{
+	return vm->said.given & 1u << item ? policy_word(&vm->said, item) : "";
 }
 
 // ---- what is kept of one ----
@@ -91,7 +118,7 @@ void vm_keep(struct mediator *m, struct vm *vm)
 	snprintf(r.name, sizeof(r.name), "%s", vm->name);
 	snprintf(r.pool, sizeof(r.pool), "%s", vm->pool);
 	snprintf(r.profile, sizeof(r.profile), "%s", vm->profile ? vm->profile->name : "");
-	r.nvidia = vm->nvidia;
+	r.said = vm->said;
 	keep_record(m, DEPOSIT_VM, vm->keep.id, &r, NULL, 0, &vm->keep.kept);
 }
 
@@ -111,7 +138,8 @@ void vm_tell(struct mediator *m, struct vm *vm)
 	snprintf(row.vm.name, sizeof(row.vm.name), "%s", vm->name);
 	snprintf(row.vm.pool, sizeof(row.vm.pool), "%s", vm->pool);
 	snprintf(row.vm.profile, sizeof(row.vm.profile), "%s", vm->profile ? vm->profile->name : "");
-	snprintf(row.vm.personality, sizeof(row.vm.personality), "%s", vm_personality(vm));
+	snprintf(row.vm.personality, sizeof(row.vm.personality), "%s", said_word(vm, POLICY_PERSONALITY));
+	snprintf(row.vm.protocol, sizeof(row.vm.protocol), "%s", said_word(vm, POLICY_PROTOCOL));
 	record_told(r, store_put(r->store, record_who(r), &row, NULL, NULL, NULL));
 }
 
@@ -124,18 +152,36 @@ static bool is_name(const char *name)
 	return n && n < LINK_NAME_BYTES && strspn(name, NAME_LETTERS) == n;
 }
 
+// "": nothing is said of it any more.
+static int say(struct policy *said, enum policy_item item, const char *word, char *why)
+{
+	if (!word)
+		return 0;
+	if (word[0])
+		return policy_set_text(said, item, word, why, INVENTORY_WHY_BYTES);
+	said->given &= ~(1u << item);
+	return 0;
+}
+
+static int say_all(struct policy *said, const struct vm_wish *wish, char *why)
+{
+	int r = say(said, POLICY_PERSONALITY, wish->personality, why);
+
+	return r < 0 ? r : say(said, POLICY_PROTOCOL, wish->protocol, why);
+}
+
 static int check(struct mediator *m, const struct vm *vm, const struct vm_wish *wish, char *why)
 {
 	const struct profile *p = NULL;
+	struct policy said = { 0 };
 
 	if (wish->name && !is_name(wish->name))
 		return inventory_refuse(-EINVAL, why, "name: not 1 to %d of A-Z a-z 0-9 . _ : -",
 					VGPU_MAX_NAME);
 	if (wish->pool && wish->pool[0] && !pool_find(m, wish->pool))
 		return inventory_refuse(-ENOENT, why, "there is no pool '%.64s'", wish->pool);
-	if (wish->personality && strcmp(wish->personality, VM_PERSONALITY_CUSTOM) != 0 &&
-	    strcmp(wish->personality, VM_PERSONALITY_NVIDIA) != 0)
-		return inventory_refuse(-EINVAL, why, "personality: custom or nvidia");
+	if (say_all(&said, wish, why) < 0)
+		return -EINVAL;
 	if (!wish->profile || !wish->profile[0])
 		return 0;
 	p = profile_find(m, wish->profile);
@@ -158,11 +204,8 @@ static void take(struct mediator *m, struct vm *vm, const struct vm_wish *wish)
 		snprintf(vm->pool, sizeof(vm->pool), "%s", wish->pool);
 	if (wish->profile)
 		vm_name_profile(vm, wish->profile[0] ? profile_find(m, wish->profile) : NULL);
-	if (wish->personality)
-		vm->nvidia = strcmp(wish->personality, VM_PERSONALITY_NVIDIA) == 0;
+	(void)say_all(&vm->said, wish, (char[INVENTORY_WHY_BYTES]){ 0 }); // was checked
 	vm_tell(m, vm);
-	if (vm->tenant && wish->personality)
-		session_vm_changed(vm->tenant);
 	if (was && was != vm->profile)
 		profile_users_changed(m, was);
 }

@@ -12,8 +12,13 @@
 #include "common/limits.h"
 #include "common/units.h"
 
-enum whom { TENANT = POLICY_FOR_TENANT, POOL = POLICY_FOR_POOL, BOTH = TENANT | POOL };
-enum kind { NUMBER, SIZE, TIME, PERCENT, CLASS, PRIORITY };
+enum whom {
+	PROFILE = POLICY_FOR_PROFILE,
+	TENANT = POLICY_FOR_TENANT | PROFILE,
+	POOL = POLICY_FOR_POOL,
+	BOTH = TENANT | POOL
+};
+enum kind { NUMBER, SIZE, TIME, PERCENT, PRIORITY, CLASS, PERSONALITY, PROTOCOL };
 
 struct item {
 	const char *name;
@@ -30,7 +35,12 @@ static const struct item items[] = {
 #undef ITEM
 };
 
-static const char *const class_names[] = { "normal", "latency" };
+// By value; the rest of each list is NULL.
+static const char *const words[][4] = {
+	[CLASS] = { "normal", "latency" },
+	[PERSONALITY] = { "custom", "nvidia" },
+	[PROTOCOL] = { "any", "custom", "cuda" },
+};
 static const struct {
 	const char *name;
 	uint64_t weight;
@@ -38,6 +48,11 @@ static const struct {
 
 // Numbers beyond this are not exact as a double, as JSON has them.
 #define MOST_EXACT 9007199254740992.0
+
+static bool is_word(const struct item *t)
+{
+	return t->kind >= CLASS;
+}
 
 void policy_init(struct policy *p)
 {
@@ -91,8 +106,10 @@ void policy_print_range(enum policy_item item, char *ret, size_t n)
 	const struct item *t = &items[item];
 	char least[40], most[40];
 
-	if (t->kind == CLASS) {
-		snprintf(ret, n, "normal|latency");
+	if (is_word(t)) {
+		const char *const *w = words[t->kind];
+
+		snprintf(ret, n, "%s|%s%s%s", w[0], w[1], w[2] ? "|" : "", w[2] ? w[2] : "");
 	} else if (t->kind == PRIORITY) {
 		snprintf(ret, n, "low|medium|high");
 	} else {
@@ -129,19 +146,27 @@ static int set(struct policy *p, enum policy_item item, uint64_t value, const ch
 	return take(p, item, value) ? 0 : refuse(item, text, error, error_bytes);
 }
 
+static int set_priority(struct policy *p, enum policy_item item, const char *text, char *error,
+			size_t error_bytes)
+{
+	for (size_t i = 0; i < sizeof(priorities) / sizeof(priorities[0]); i++) {
+		if (strcmp(text, priorities[i].name) != 0)
+			continue;
+		p->value[item] = priorities[i].weight;
+		p->given |= 1u << item;
+		return 0;
+	}
+	return refuse(item, text, error, error_bytes);
+}
+
 static int set_word(struct policy *p, enum policy_item item, const char *text, char *error,
 		    size_t error_bytes)
 {
-	bool is_class = items[item].kind == CLASS;
-	size_t n = is_class ? sizeof(class_names) / sizeof(class_names[0])
-			    : sizeof(priorities) / sizeof(priorities[0]);
+	const char *const *w = words[items[item].kind];
 
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(text, is_class ? class_names[i] : priorities[i].name) != 0)
-			continue;
-		p->value[item] = is_class ? i : priorities[i].weight;
-		p->given |= 1u << item;
-		return 0;
+	for (uint64_t i = 0; w[i]; i++) {
+		if (strcmp(text, w[i]) == 0)
+			return policy_set_value(p, item, i);
 	}
 	return refuse(item, text, error, error_bytes);
 }
@@ -168,7 +193,9 @@ int policy_set_text(struct policy *p, enum policy_item item, const char *text, c
 	uint64_t value;
 	int r;
 
-	if (t->kind == CLASS || t->kind == PRIORITY)
+	if (t->kind == PRIORITY)
+		return set_priority(p, item, text, error, error_bytes);
+	if (is_word(t))
 		return set_word(p, item, text, error, error_bytes);
 	if (t->kind == TIME && strcmp(text, "0") == 0)
 		return set(p, item, 0, text, error, error_bytes);
@@ -190,7 +217,7 @@ int policy_set_number(struct policy *p, enum policy_item item, double number, ch
 	char text[40];
 
 	snprintf(text, sizeof(text), "%.17g", number);
-	if (t->kind == CLASS || t->kind == PRIORITY || !(scaled >= 0) || scaled > MOST_EXACT ||
+	if (is_word(t) || t->kind == PRIORITY || !(scaled >= 0) || scaled > MOST_EXACT ||
 	    fabs(scaled - round(scaled)) > 1e-6)
 		return refuse(item, text, error, error_bytes);
 	return set(p, item, (uint64_t)llround(scaled), text, error, error_bytes);
@@ -200,9 +227,9 @@ int policy_set_value(struct policy *p, enum policy_item item, uint64_t value)
 {
 	if (items[item].kind == PRIORITY)
 		return -EINVAL;
-	if (items[item].kind != CLASS)
+	if (!is_word(&items[item]))
 		return take(p, item, value) ? 0 : -EINVAL;
-	if (value >= sizeof(class_names) / sizeof(class_names[0]))
+	if (value >= sizeof(words[0]) / sizeof(words[0][0]) || !words[items[item].kind][value])
 		return -EINVAL;
 	p->value[item] = value;
 	p->given |= 1u << item;
@@ -229,7 +256,7 @@ double policy_number(const struct policy *p, enum policy_item item)
 
 const char *policy_word(const struct policy *p, enum policy_item item)
 {
-	return items[item].kind == CLASS ? class_names[p->value[item]] : NULL;
+	return is_word(&items[item]) ? words[items[item].kind][p->value[item]] : NULL;
 }
 
 void policy_print_help(FILE *out, unsigned whom, void (*print_help)(FILE *out, const char *help))
@@ -241,8 +268,8 @@ void policy_print_help(FILE *out, unsigned whom, void (*print_help)(FILE *out, c
 			continue;
 		policy_print_range(i, range, sizeof(range));
 		print_value(i, items[i].value, value, sizeof(value));
-		if (items[i].kind == CLASS)
-			snprintf(value, sizeof(value), "%s", class_names[items[i].value]);
+		if (is_word(&items[i]))
+			snprintf(value, sizeof(value), "%s", words[items[i].kind][items[i].value]);
 		if (items[i].kind == PRIORITY)
 			fprintf(out, "  %s        %s\n", items[i].name, range);
 		else

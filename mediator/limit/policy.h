@@ -16,8 +16,14 @@ enum policy_item {
 	POLICY_ITEMS
 };
 
-enum policy_for { POLICY_FOR_TENANT = 1, POLICY_FOR_POOL = 2 };
+// What is for tenants is for profiles as well.
+enum policy_for { POLICY_FOR_TENANT = 1, POLICY_FOR_POOL = 2, POLICY_FOR_PROFILE = 4 };
 enum policy_class { POLICY_CLASS_NORMAL, POLICY_CLASS_LATENCY };
+enum policy_personality { POLICY_PERSONALITY_CUSTOM, POLICY_PERSONALITY_NVIDIA };
+enum policy_protocol { POLICY_PROTOCOL_ANY, POLICY_PROTOCOL_CUSTOM, POLICY_PROTOCOL_CUDA };
+
+// What can be said of a VM itself.
+#define POLICY_OF_VM (1u << POLICY_PERSONALITY | 1u << POLICY_PROTOCOL)
 
 struct policy {
 	uint64_t value[POLICY_ITEMS];
@@ -39,7 +45,7 @@ int policy_set_text(struct policy *p, enum policy_item item, const char *text, c
 int policy_set_number(struct policy *p, enum policy_item item, double number, char *error,
 		      size_t error_bytes);
 
-// As value[] has it: a PERCENT in hundredths, a CLASS as its number. 0, or -EINVAL: out of its range, or a
+// As value[] has it: a PERCENT in hundredths, a word as its number. 0, or -EINVAL: out of its range, or a
 // PRIORITY.
 int policy_set_value(struct policy *p, enum policy_item item, uint64_t value);
 
@@ -48,7 +54,8 @@ void policy_merge(struct policy *p, const struct policy *change);
 
 // The value in the base unit; of a PERCENT percent.
 double policy_number(const struct policy *p, enum policy_item item);
-const char *policy_word(const struct policy *p, enum policy_item item); // of a CLASS; NULL for others
+// Of an item that is one of some words; NULL for others.
+const char *policy_word(const struct policy *p, enum policy_item item);
 
 // Documentation of the items for whom, each as "  name = default   range" and its help. print_help writes the
 // help's lines.

@@ -2,8 +2,10 @@
 // metrics.def's expressions as functions. Called by write.c in the mediator's loop.
 #include "mediator/metrics/values.h"
 
+#include "common/clock.h"
 #include "mediator/tenant.h"
 #include "mediator/watch/health.h"
+#include "protocol/guest/calls.h"
 
 #define HEALTH_STATES (DEVICE_HEALTH_LOST + 1)
 
@@ -35,6 +37,18 @@ static uint64_t or_absent(uint64_t value)
 static uint64_t bounded(uint64_t value)
 {
 	return value < INT64_MAX ? value : INT64_MAX;
+}
+
+static uint64_t of_library(const struct metric_row *r, unsigned library, uint64_t value)
+{
+	return r->use[library].channels || r->use[library].refused ? value : METRIC_ABSENT;
+}
+
+static uint64_t last_use(const struct metric_row *r, unsigned feature)
+{
+	uint64_t at_s = (uint64_t)r->tenant->use->features[feature].last_s;
+
+	return at_s ? at_s * NSEC_PER_SEC : METRIC_ABSENT;
 }
 
 static const char *held_text(unsigned i)

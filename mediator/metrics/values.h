@@ -5,6 +5,7 @@
 
 #include "mediator/mediator.h"
 #include "mediator/metrics/text.h"
+#include "mediator/use/use.h"
 
 // One thing of a metric's scope; what other scopes need is zero. Borrowed pointers, good while the text is
 // written.
@@ -31,6 +32,7 @@ struct metric_row {
 	const struct wfq_node *group;
 	struct turn_meters meters;		 // of all its executors ever
 	struct delay_counts delays[VGPU_DELAYS]; // of the same
+	struct use_library use[LINK_LIBRARIES];
 	uint64_t in_flight, parked_bytes;
 	uint64_t contended_ns, quarantined;
 };

@@ -90,6 +90,7 @@ static void gather_tenant(struct tenant *t, struct metric_row *r, uint64_t now_n
 	r->group = &t->account.group;
 	r->meters = t->account.ended;
 	memcpy(r->delays, t->metrics->past, sizeof(r->delays));
+	memcpy(r->use, t->use->past, sizeof(r->use));
 	r->contended_ns = wfq_contended_ns(&t->mediator->turns.wfq, r->group);
 	r->quarantined = watch_tenant_kept(t);
 	r->achieved = achieved(&t->window, r->group, now_ns);
@@ -142,6 +143,8 @@ static void gather_channels(struct mediator *m, struct rows *rows)
 		turn_seat_refresh(&c->seat);
 		turn_seat_gauges(&c->seat, &g);
 		turn_meters_add(&r->meters, &c->seat.meters);
+		use_look(c);
+		use_add_channel(r->use, c);
 		r->in_flight += g.in_flight;
 		r->parked_bytes += g.parked_bytes;
 	}

@@ -370,5 +370,6 @@ void record_done(struct record *r)
 	r->store = NULL;
 	kept_clear(r);
 	free(r->rows);
+	free(r->uses.rows);
 	r->rows = NULL;
 }

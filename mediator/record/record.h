@@ -10,6 +10,7 @@
 
 #include "mediator/limit/policy.h"
 #include "mediator/store/store.h"
+#include "mediator/use/use.h"
 #include "mediator/watch/strikes.h"
 
 struct mediator;
@@ -29,6 +30,12 @@ struct kept {
 };
 RB_HEAD(kept_tree, kept);
 
+// What the store is told next of libraries and features: of tenants that are gone first.
+struct record_uses {
+	struct store_use *rows;
+	unsigned n, n_gone, room;
+};
+
 struct record {
 	struct mediator *mediator; // NULL: not initialised
 	struct store *store;	   // NULL: nothing is kept
@@ -40,6 +47,7 @@ struct record {
 	uint64_t changes;	   // told to the store; only grows
 	struct store_usage *rows;  // what is told next: tenants that are gone first
 	unsigned n_gone, room;
+	struct record_uses uses;
 	bool gpu_known, gpu_placed; // the store has its row; with where it is
 	// Batches of usage: the last one that was told, the last one that the store had at its first loading.
 	uint64_t usage_number, usage_booked;
@@ -48,9 +56,15 @@ struct record {
 			    // at
 };
 
+// Totals.
+struct tenant_total {
+	struct store_usage usage;
+	struct use_library use[LINK_LIBRARIES];
+};
+
 // What a tenant was booked for so far, and its memory since then. All zero at first.
 struct tenant_record {
-	struct store_usage told, now; // totals
+	struct tenant_total told, now;
 	uint64_t memory_kib_ms, looked_ms;
 };
 
@@ -59,7 +73,7 @@ struct tenant_record {
 struct told_usage {
 	struct {
 		_Atomic uint64_t number; // 0: nothing
-		struct store_usage total;
+		struct tenant_total total;
 	} batch[2]; // by the lowest bit of the number
 };
 
@@ -121,6 +135,17 @@ void record_usage_tell(struct record *r);
 void record_usage_loaded(struct record *r, uint64_t booked); // the number of the last batch
 void record_usage_last(struct record *r);		     // at the end; may wait a moment
 void record_usage_gone(struct record *r, struct tenant *t);
+
+// Brings what all tenants used up to now.
+void record_usage_look(struct mediator *m);
+
+// use.c
+// What it used since the store was told last, as of the last look.
+void record_use_untold(const struct tenant *t, struct use_library ret[LINK_LIBRARIES]);
+// Adds the tenant's rows to those that are told next. False: no memory.
+bool record_use_add(struct record *r, const struct tenant *t);
+// The store may not have what it was told of the tenant's features.
+void record_use_again(struct tenant *t);
 
 // The card is a row of its own, for pools and slots to refer to.
 void record_gpu(struct record *r);

@@ -34,31 +34,34 @@ static void look_at_memory(struct tenant *t, uint64_t ms)
 	if (r->looked_ms)
 		r->memory_kib_ms += (kib < MOST_KIB ? kib : MOST_KIB) * (ms - r->looked_ms);
 	r->looked_ms = ms;
-	r->now.memory_byte_s += r->memory_kib_ms / 1000 * 1024;
+	r->now.usage.memory_byte_s += r->memory_kib_ms / 1000 * 1024;
 	r->memory_kib_ms %= 1000;
 }
 
 static void begin_look(struct tenant *t, uint64_t ms)
 {
 	const struct turn_account *a = &t->account;
-	struct store_usage *now = &t->record.now;
+	struct store_usage *now = &t->record.now.usage;
 
 	now->gpu_ns = a->group.charged_ns;
 	now->turns = a->group.turns;
 	now->launches = a->ended.launches;
 	now->copy_bytes = a->ended.copy_bytes;
 	now->faults = a->ended.faults;
+	memcpy(t->record.now.use, t->use->past, sizeof(t->record.now.use));
 	look_at_memory(t, ms);
 }
 
 static void add_channel(struct channel *c)
 {
-	struct store_usage *now = &c->tenant->record.now;
+	struct store_usage *now = &c->tenant->record.now.usage;
 
 	turn_seat_refresh(&c->seat);
 	now->launches += c->seat.meters.launches;
 	now->copy_bytes += c->seat.meters.copy_bytes;
 	now->faults += c->seat.meters.faults;
+	use_add_channel(c->tenant->record.now.use, c);
+	use_look(c);
 }
 
 // Counters only grow, but for those of an executor that lies.
@@ -70,7 +73,7 @@ static uint64_t grown(uint64_t now, uint64_t told)
 // False: nothing came since.
 static bool delta(const struct tenant *t, int64_t at_s, struct store_usage *ret)
 {
-	const struct store_usage *now = &t->record.now, *told = &t->record.told;
+	const struct store_usage *now = &t->record.now.usage, *told = &t->record.told.usage;
 
 	record_tenant_name(t, ret->tenant);
 	ret->at_s = at_s;
@@ -100,7 +103,7 @@ static bool make_room(struct record *r, unsigned rows)
 	return true;
 }
 
-static void look(struct mediator *m)
+void record_usage_look(struct mediator *m)
 {
 	uint64_t ms = now_ms();
 	struct channel *c;
@@ -141,9 +144,11 @@ static void restore(struct record *r, struct tenant *t)
 
 	// Memory is summed up here and nowhere else: it goes on from what it was.
 	if (numbers[last])
-		t->record.now.memory_byte_s = told->batch[last].total.memory_byte_s;
+		t->record.now.usage.memory_byte_s = told->batch[last].total.usage.memory_byte_s;
 	if (numbers[from])
 		t->record.told = told->batch[from].total;
+	if (!is_booked)
+		record_use_again(t);
 	if (from != at) // none of its was in the last batch, or the file is another one
 		told->batch[at].total = t->record.told;
 	atomic_store(&told->batch[at].number, r->usage_booked);
@@ -191,24 +196,30 @@ static int tell(struct record *r)
 		return -EAGAIN;
 	if (!make_room(r, n + m->n_tenants))
 		return -ENOMEM;
-	look(m);
-	for (t = tenant_from_id(m, 0); t; t = tenant_after(t))
+	record_usage_look(m);
+	r->uses.n = r->uses.n_gone;
+	for (t = tenant_from_id(m, 0); t; t = tenant_after(t)) {
 		n += delta(t, at_s, &r->rows[n]);
-	if (!n)
+		if (!record_use_add(r, t))
+			return -ENOMEM;
+	}
+	if (!n && !r->uses.n)
 		return 0;
 	for (t = tenant_from_id(m, 0); t; t = tenant_after(t))
 		note(t, number);
-	e = store_usage(r->store, number, r->rows, n);
+	e = store_usage(r->store, number, r->rows, n, r->uses.rows, r->uses.n);
 	for (t = tenant_from_id(m, 0); t; t = tenant_after(t)) {
-		if (e < 0)
+		if (e < 0) {
 			note_none(t, number);
-		else
+		} else {
 			t->record.told = t->record.now;
+			t->use->news = 0;
+		}
 	}
 	if (e < 0)
 		return e;
 	r->usage_number = number;
-	r->n_gone = 0;
+	r->n_gone = r->uses.n_gone = 0;
 	return 0;
 }
 
@@ -235,11 +246,13 @@ void record_usage_gone(struct record *r, struct tenant *t)
 	if (r->usage_adopted) // the store has not come yet: what it was told it will have
 		restore(r, t);
 	begin_look(t, now_ms()); // it has no channels any more
-	if (r->n_gone >= MOST_GONE || !make_room(r, r->n_gone + 1)) {
+	r->uses.n = r->uses.n_gone;
+	if (r->n_gone >= MOST_GONE || !make_room(r, r->n_gone + 1) || !record_use_add(r, t)) {
 		complain("the last usage of tenant '%s' is not recorded: too much waits for the store",
 			 t->name);
 		return;
 	}
+	r->uses.n_gone = r->uses.n;
 	r->n_gone += delta(t, time(NULL), &r->rows[r->n_gone]);
 }
 

@@ -18,7 +18,7 @@ void registers_tell_vm(struct session *s)
 
 	if (!vm || s->doomed)
 		return;
-	m.personality = vm->nvidia ? LINK_PERSONALITY_NVIDIA : LINK_PERSONALITY_CUSTOM;
+	m.personality = (uint32_t)vm_item(vm, POLICY_PERSONALITY);
 	snprintf(m.vm, sizeof(m.vm), "%s", vm->uuid);
 	session_send(s, &m, sizeof(m), NULL, 0);
 }

@@ -36,6 +36,11 @@ struct tenant *session_tenant(const struct session *s)
 	return s->tenant;
 }
 
+uint32_t session_library(const struct session *s)
+{
+	return s->library;
+}
+
 const struct peer *session_peer(struct session *s)
 {
 	if (!s->peer_read)

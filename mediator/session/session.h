@@ -26,6 +26,7 @@ void session_send_error(struct session *s, uint32_t cookie, uint32_t code, const
 
 struct mediator *session_mediator(const struct session *s);
 struct tenant *session_tenant(const struct session *s);
+uint32_t session_library(const struct session *s); // enum link_library, as its program said
 void session_add_channel(struct session *s, struct channel *c);
 // How many it had.
 unsigned session_close_channels(struct session *s, bool at_once);

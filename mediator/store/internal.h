@@ -22,6 +22,7 @@ enum message_kind {
 	MESSAGE_USAGE,
 	MESSAGE_SETTLED,
 	MESSAGE_ASK_USAGE,
+	MESSAGE_ASK_USE,
 	MESSAGE_ASK_AUDIT,
 	MESSAGE_BACKUP,
 	// from the thread
@@ -42,11 +43,14 @@ struct message {
 	union {
 		store_done *done;
 		store_usage_rows *usage_rows;
+		store_use_rows *use_rows;
 		store_audit_rows *audit_rows;
 	};
 	void *opaque;
 	void *rows; // of MESSAGE_USAGE and of answers: malloc'ed
 	size_t n_rows;
+	void *uses; // of MESSAGE_USAGE: struct store_use, malloc'ed
+	size_t n_uses;
 	union {
 		struct {
 			struct store_row row; // PUT, LOADED_ROW; of REMOVE kind and key
@@ -57,7 +61,7 @@ struct message {
 			char tenant[STORE_NAME_BYTES], cause[STORE_CAUSE_BYTES];
 			int64_t at_s, until_s;
 		} strike;
-		struct store_usage_ask usage_ask;
+		struct store_usage_ask usage_ask; // of ASK_USE the tenant
 		struct store_audit_ask audit_ask;
 		char path[STORE_TEXT_BYTES];
 		struct store_book *book; // malloc'ed

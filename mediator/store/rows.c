@@ -51,14 +51,14 @@ static const struct kind {
 	},
 	[STORE_VM] = {
 		"vm", { { TEXT, AT(vm.name) }, { REFERENCE, AT(vm.pool) }, { REFERENCE, AT(vm.profile) },
-			{ TEXT, AT(vm.personality) } },
-		"INSERT INTO vm (uuid, name, pool, profile, personality) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (uuid) "
-		"DO UPDATE SET name = excluded.name, pool = excluded.pool, profile = excluded.profile, "
-		"personality = excluded.personality",
-		"SELECT json_object('name', name, 'pool', pool, 'profile', profile, 'personality', personality) FROM vm "
-		"WHERE uuid = ?1",
+			{ TEXT, AT(vm.personality) }, { TEXT, AT(vm.protocol) } },
+		"INSERT INTO vm (uuid, name, pool, profile, personality, protocol) VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+		"ON CONFLICT (uuid) DO UPDATE SET name = excluded.name, pool = excluded.pool, "
+		"profile = excluded.profile, personality = excluded.personality, protocol = excluded.protocol",
+		"SELECT json_object('name', name, 'pool', pool, 'profile', profile, 'personality', personality, "
+		"'protocol', protocol) FROM vm WHERE uuid = ?1",
 		"DELETE FROM vm WHERE uuid = ?1",
-		"SELECT uuid, name, pool, profile, personality FROM vm",
+		"SELECT uuid, name, pool, profile, personality, protocol FROM vm",
 	},
 	[STORE_SLOT] = {
 		"slot", { { TEXT, AT(slot.gpu) }, { TEXT, AT(slot.profile) }, { NUMBER, AT(slot.number) },

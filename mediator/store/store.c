@@ -183,6 +183,7 @@ static void answer(struct store *s, struct message *m)
 	case MESSAGE_LOADED_BOOK: s->ops->book(s->opaque, m->book); break;
 	case MESSAGE_LOADED: s->ops->loaded(s->opaque, m->fresh, m->usage_number); break;
 	case MESSAGE_ASK_USAGE: m->usage_rows(m->opaque, m->result, m->rows, m->n_rows); break;
+	case MESSAGE_ASK_USE: m->use_rows(m->opaque, m->result, m->rows, m->n_rows); break;
 	case MESSAGE_ASK_AUDIT: m->audit_rows(m->opaque, m->result, m->rows, m->n_rows); break;
 	default:
 		if (m->done)
@@ -342,18 +343,30 @@ bool store_usage_waits(struct store *s)
 	return waits;
 }
 
-int store_usage(struct store *s, uint64_t number, const struct store_usage *rows, size_t n)
+// An array of its own, at least one element long.
+static void *copy_rows(const void *rows, size_t n, size_t bytes)
+{
+	void *copy = calloc(n ? n : 1, bytes);
+
+	if (copy && n)
+		memcpy(copy, rows, n * bytes);
+	return copy;
+}
+
+int store_usage(struct store *s, uint64_t number, const struct store_usage *rows, size_t n,
+		const struct store_use *uses, size_t n_uses)
 {
 	struct message *m = request_new(MESSAGE_USAGE, "", NULL);
 
 	if (m) {
-		m->rows = calloc(n ? n : 1, sizeof(*rows));
-		if (!m->rows) {
+		m->rows = copy_rows(rows, n, sizeof(*rows));
+		m->uses = copy_rows(uses, n_uses, sizeof(*uses));
+		if (!m->rows || !m->uses) {
 			message_free(m);
 			return -ENOMEM;
 		}
-		memcpy(m->rows, rows, n * sizeof(*rows));
 		m->n_rows = n;
+		m->n_uses = n_uses;
 		m->usage_number = number;
 	}
 	return send(s, m);
@@ -388,6 +401,17 @@ int store_ask_usage(struct store *s, const struct store_usage_ask *ask, store_us
 	if (m) {
 		m->usage_rows = rows;
 		m->usage_ask = *ask;
+	}
+	return send_question(s, m);
+}
+
+int store_ask_use(struct store *s, const char *tenant, store_use_rows *rows, void *opaque)
+{
+	struct message *m = request_new(MESSAGE_ASK_USE, "", opaque);
+
+	if (m) {
+		m->use_rows = rows;
+		snprintf(m->usage_ask.tenant, sizeof(m->usage_ask.tenant), "%s", tenant);
 	}
 	return send_question(s, m);
 }

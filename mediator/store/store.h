@@ -57,9 +57,9 @@ struct store_row {
 		} profile;
 		struct {
 			char name[STORE_NAME_BYTES];
-			char pool[STORE_NAME_BYTES];	// *
-			char profile[STORE_NAME_BYTES]; // *
-			char personality[STORE_NAME_BYTES];
+			char pool[STORE_NAME_BYTES];					// *
+			char profile[STORE_NAME_BYTES];					// *
+			char personality[STORE_NAME_BYTES], protocol[STORE_NAME_BYTES]; // "": not said
 		} vm;
 		struct {
 			char gpu[STORE_NAME_BYTES], profile[STORE_NAME_BYTES];
@@ -118,6 +118,19 @@ struct store_usage {
 	uint64_t gpu_ns, turns, launches, copy_bytes;
 	uint64_t memory_byte_s; // bytes held times seconds
 	uint64_t faults;
+};
+
+#define STORE_USE_BYTES 32
+
+// One thing that a tenant used: a library, with what came since it was told last, or a feature, with when it
+// was first and last used (told again, the earlier and the later count). What the names mean is their user's
+// business.
+struct store_use {
+	char tenant[STORE_NAME_BYTES];
+	char name[STORE_USE_BYTES];
+	bool is_feature;
+	int64_t first_s, last_s;			      // of a feature
+	uint64_t channels, refused, launches, gpu_ns, faults; // of a library
 };
 
 #define STORE_CAUSE_BYTES 24
@@ -222,7 +235,8 @@ int store_release(struct store *s, const char *who, const char *tenant, int64_t 
 
 // One transaction of all rows. -EAGAIN: the last ones are not written yet (store_usage_waits); say it later,
 // with what came since. Numbers grow; the one that was written last is told when all is loaded.
-int store_usage(struct store *s, uint64_t number, const struct store_usage *rows, size_t n);
+int store_usage(struct store *s, uint64_t number, const struct store_usage *rows, size_t n,
+		const struct store_use *uses, size_t n_uses);
 bool store_usage_waits(struct store *s);
 
 // done(0) when all that was said before is on the disk; with -EIO when the disk does not work now (it is
@@ -245,6 +259,10 @@ struct store_usage_ask {
 
 typedef void store_usage_rows(void *opaque, int result, const struct store_usage *rows, size_t n);
 int store_ask_usage(struct store *s, const struct store_usage_ask *ask, store_usage_rows *rows, void *opaque);
+
+// All that is kept of a tenant's use by library and feature.
+typedef void store_use_rows(void *opaque, int result, const struct store_use *rows, size_t n);
+int store_ask_use(struct store *s, const char *tenant, store_use_rows *rows, void *opaque);
 
 struct store_audit_ask {
 	char subject[STORE_NAME_BYTES]; // "": all

@@ -62,4 +62,11 @@ int usage_add(struct database *d, uint64_t number, const struct store_usage *row
 int usage_booked(struct database *d, uint64_t *ret); // number of the last batch; 0: there was none
 int usage_ask(struct database *d, const struct store_usage_ask *ask, struct store_usage *ret, size_t *ret_n);
 
+// ---- use.c ----
+
+#define USE_MOST_ROWS 128u // that are answered of one tenant
+int use_add(struct database *d, const struct store_use *rows, size_t n);
+int use_ask(struct database *d, const char *tenant, struct store_use ret[static USE_MOST_ROWS],
+	    size_t *ret_n);
+
 #endif

@@ -51,6 +51,8 @@ int tenants_remove(struct database *d, int64_t id)
 
 	r = r < 0 ? r : db_run(d, "DELETE FROM usage_hour WHERE tenant = ?1", NUM(id));
 	r = r < 0 ? r : db_run(d, "DELETE FROM usage_day WHERE tenant = ?1", NUM(id));
+	r = r < 0 ? r : db_run(d, "DELETE FROM use_library WHERE tenant = ?1", NUM(id));
+	r = r < 0 ? r : db_run(d, "DELETE FROM use_feature WHERE tenant = ?1", NUM(id));
 	r = r < 0 ? r : db_run(d, "DELETE FROM strike WHERE tenant = ?1", NUM(id));
 	r = r < 0 ? r : db_run(d, "DELETE FROM strike_count WHERE tenant = ?1", NUM(id));
 	r = r < 0 ? r : db_run(d, "DELETE FROM quarantine WHERE tenant = ?1", NUM(id));

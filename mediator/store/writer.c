@@ -31,6 +31,7 @@ void message_free(struct message *m)
 	if (m->kind == MESSAGE_LOADED_BOOK)
 		free(m->book);
 	free(m->rows);
+	free(m->uses);
 	free(m);
 }
 
@@ -68,6 +69,12 @@ static int do_ask_usage(struct database *d, struct message *m)
 	return m->rows ? usage_ask(d, &m->usage_ask, m->rows, &m->n_rows) : -ENOMEM;
 }
 
+static int do_ask_use(struct database *d, struct message *m)
+{
+	m->rows = calloc(USE_MOST_ROWS, sizeof(struct store_use));
+	return m->rows ? use_ask(d, m->usage_ask.tenant, m->rows, &m->n_rows) : -ENOMEM;
+}
+
 static int do_ask_audit(struct database *d, struct message *m)
 {
 	uint32_t most = m->audit_ask.most < STORE_MOST_AUDIT ? m->audit_ask.most : STORE_MOST_AUDIT;
@@ -93,6 +100,13 @@ static int put(struct database *d, const struct change *c, const struct message 
 	return r < 0 || !m->has_limits ? r : limits_set(d, c, &m->limits);
 }
 
+static int book_usage(struct database *d, const struct message *m)
+{
+	int r = use_add(d, m->uses, m->n_uses);
+
+	return r < 0 ? r : usage_add(d, m->usage_number, m->rows, m->n_rows);
+}
+
 static int act(struct store *s, struct message *m)
 {
 	struct change c = { m->who, m->at_ms };
@@ -107,8 +121,9 @@ static int act(struct store *s, struct message *m)
 		return strike_rows_quarantine(d, &c, m->strike.tenant, m->strike.cause, m->strike.at_s,
 					      m->strike.until_s);
 	case MESSAGE_RELEASE: return strike_rows_release(d, &c, m->strike.tenant, m->strike.at_s);
-	case MESSAGE_USAGE: return usage_add(d, m->usage_number, m->rows, m->n_rows);
+	case MESSAGE_USAGE: return book_usage(d, m);
 	case MESSAGE_ASK_USAGE: return do_ask_usage(d, m);
+	case MESSAGE_ASK_USE: return do_ask_use(d, m);
 	case MESSAGE_ASK_AUDIT: return do_ask_audit(d, m);
 	case MESSAGE_BACKUP: return do_backup(s, m);
 	case MESSAGE_SETTLED: return 0;
@@ -118,8 +133,8 @@ static int act(struct store *s, struct message *m)
 
 static bool only_reads(const struct message *m)
 {
-	return m->kind == MESSAGE_ASK_USAGE || m->kind == MESSAGE_ASK_AUDIT || m->kind == MESSAGE_BACKUP ||
-	       m->kind == MESSAGE_SETTLED;
+	return m->kind == MESSAGE_ASK_USAGE || m->kind == MESSAGE_ASK_USE || m->kind == MESSAGE_ASK_AUDIT ||
+	       m->kind == MESSAGE_BACKUP || m->kind == MESSAGE_SETTLED;
 }
 
 static void note_commit(struct store *s, uint64_t took_ns)

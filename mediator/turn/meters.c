@@ -34,6 +34,14 @@ void turn_seat_gauges(const struct turn_seat *s, struct turn_gauges *ret)
 	ret->parked_bytes = load(&s->page->parked_bytes);
 }
 
+uint64_t turn_seat_take_features(struct turn_seat *s)
+{
+	// Mostly there is nothing: then the executor's cache line stays its own.
+	if (!s->page || !atomic_load_explicit(&s->page->features, memory_order_relaxed))
+		return 0;
+	return atomic_exchange_explicit(&s->page->features, 0, memory_order_relaxed);
+}
+
 void turn_seat_raise_delays(const struct turn_seat *s, struct delay_counts to[VGPU_DELAYS])
 {
 	for (unsigned i = 0; s->page && i < VGPU_DELAYS; i++)

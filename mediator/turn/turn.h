@@ -139,6 +139,9 @@ struct turn_gauges {
 #define TURN_GAUGE_MOST (UINT64_C(1) << 50)
 void turn_seat_gauges(const struct turn_seat *s, struct turn_gauges *ret);
 
+// Bits of what was used since the last call (enum call_feature), as the executor says.
+uint64_t turn_seat_take_features(struct turn_seat *s);
+
 // Adds nothing up: to[] becomes what the executor's histograms show, where that is more.
 void turn_seat_raise_delays(const struct turn_seat *s, struct delay_counts to[VGPU_DELAYS]);
 

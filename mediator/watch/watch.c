@@ -291,6 +291,7 @@ static void look_at_channels(struct watch *w, uint64_t now_ns)
 
 		if (c->state != CHANNEL_SERVING)
 			continue;
+		use_look(c);
 		turn_seat_pulse(&c->seat, &pulse);
 		look_at_work(c, &pulse, now_ns);
 		if (c->state == CHANNEL_SERVING)

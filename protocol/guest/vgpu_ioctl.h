@@ -28,6 +28,12 @@
 #define VGPU_MMAP_ARENA	   0x10000000ull
 #define VGPU_MMAP_DOORBELL 0x20000000ull
 
+/* Whose program opens a channel; passed on as it is, for those who look at the host. 0: not told. As enum
+ * link_library of the host link. */
+#define VGPU_LIBRARY_CUDA 1
+#define VGPU_LIBRARY_VGPU 2
+#define VGPU_LIBRARY_MOST 255
+
 /* What the device is; needs no channel. */
 struct vgpu_ioc_info {
 	__u32 device_version; /* VGPU_DEVICE_VERSION of the device */
@@ -50,7 +56,8 @@ struct vgpu_ioc_channel {
 	__u64 host_window_base, host_window_bytes;
 	__u64 arena_bytes;
 	__u64 device_window_base, device_window_bytes;
-	__u64 reserved;
+	__u32 library; /* in: VGPU_LIBRARY_*; vgpu.ko of before takes 0 alone (EINVAL) */
+	__u32 reserved;
 };
 
 /* Pins the calling process's pages [address, address + bytes), whole pages, writable, and has the host map

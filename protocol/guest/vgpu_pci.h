@@ -55,7 +55,7 @@
 /* Registers. Unknown ones read 0. */
 #define VGPU_REG_MAGIC	      0x000 /* VGPU_DEVICE_MAGIC */
 #define VGPU_REG_VERSION      0x004 /* VGPU_DEVICE_VERSION */
-#define VGPU_REG_FEATURES     0x008 /* 8 bytes, none defined yet */
+#define VGPU_REG_FEATURES     0x008 /* 8 bytes: VGPU_FEATURE_* */
 #define VGPU_REG_VM_ID	      0x010 /* the tenant's number on its host */
 #define VGPU_REG_POOL	      0x014
 #define VGPU_REG_WEIGHT	      0x018
@@ -73,6 +73,8 @@
 
 #define VGPU_DEVICE_MAGIC   0x55504756 /* "VGPU" */
 #define VGPU_DEVICE_VERSION 1
+
+#define VGPU_FEATURE_LIBRARY 0x1 /* OPEN has a library; else that and what is behind it is 0 */
 
 #define VGPU_STATUS_READY     0x1 /* the mediator answers: channels can be opened */
 #define VGPU_STATUS_NO_SHARED 0x2 /* guest memory has no fds (share=on is missing): no channel opens */
@@ -103,6 +105,7 @@ enum vgpu_command_result {
 	VGPU_RESULT_QUARANTINED = 9,  /* OPEN: the host keeps this virtual machine out for what it did */
 	VGPU_RESULT_DEVICE_LOST = 10, /* OPEN: the host's card does not answer */
 	VGPU_RESULT_DRAINING = 11,    /* OPEN: the host is being emptied */
+	VGPU_RESULT_PROTOCOL = 12,    /* OPEN: the host lets no programs of that library in */
 };
 
 /* What a channel's memory holds as the host lays it out today, and where in it the word lies that threads
@@ -131,6 +134,8 @@ struct vgpu_command_open {
 	__le64 arena_bytes;
 	__le64 list; /* guest address of struct vgpu_extent[extents], 8-byte aligned */
 	__le32 channel_extents, arena_extents;
+	__le32 library; /* VGPU_LIBRARY_* of vgpu_ioctl.h, as the process says; 0: not told */
+	__le32 reserved;
 };
 
 /* CLOSE: answered when the executor is gone; also for a channel that has ended or never opened (any result).
@@ -227,7 +232,7 @@ struct vgpu_admin_area {
 };
 
 _Static_assert(sizeof(struct vgpu_extent) == 16, "wire");
-_Static_assert(sizeof(struct vgpu_command_open) == 56, "wire");
+_Static_assert(sizeof(struct vgpu_command_open) == 64, "wire");
 _Static_assert(sizeof(struct vgpu_command_map) == 40, "wire");
 _Static_assert(sizeof(struct vgpu_command) == 128, "wire");
 _Static_assert(sizeof(struct vgpu_geometry) == 72, "wire");

@@ -105,7 +105,8 @@ enum link_type {
 enum link_error_code {
 	LINK_E_VERSION = 1, // no common version
 	LINK_E_PROTOCOL, // malformed, unknown type, wrong phase, reserved bits; the link is closed behind it
-	LINK_E_PERMISSION, // operator message from somebody else
+	LINK_E_PERMISSION, // operator message from somebody else; CHANNEL_OPEN[_VM] by another library than
+			   // the VM's protocol lets in
 	LINK_E_LIMIT,	   // a limit of common/limits.h or of the tenant; text names it
 	LINK_E_BACKEND,	   // no executor could be started; text has its last words
 	LINK_E_INTERNAL,
@@ -132,8 +133,9 @@ static_assert(sizeof(struct link_header) == 16, "wire");
 // VM, REGISTERS_ASK, REGISTERS, MONITOR; taken only where the tenant is a VM of the inventory.
 #define LINK_FEATURE_PERSONALITY 2ull
 
-// The top byte of HELLO's features: which library asks. For those who look at sessions, nothing depends on
-// it; values that a mediator does not know count as UNTOLD.
+// The top byte of HELLO's features: which library asks, or, of a stub that will open a channel, the guest's
+// process. For those who look, and for the protocol of a VM, which keeps honest programs apart: who asks can
+// say what it likes. Values that a mediator does not know count as UNTOLD.
 #define LINK_LIBRARY_SHIFT 56u
 enum link_library {
 	LINK_LIBRARY_UNTOLD,
@@ -143,7 +145,8 @@ enum link_library {
 	LINK_LIBRARIES
 };
 
-static inline uint64_t link_library_features(enum link_library library)
+// library: enum link_library, or what a guest says it is, up to 255
+static inline uint64_t link_library_features(uint32_t library)
 {
 	return (uint64_t)library << LINK_LIBRARY_SHIFT;
 }

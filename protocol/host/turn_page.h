@@ -87,7 +87,9 @@ struct vgpu_turn_page {
 	uint32_t reserved3;
 	_Atomic uint64_t active_ns; // CLOCK_MONOTONIC when a record was taken last
 	_Atomic uint64_t room_free; // bytes that the device had free when room_ask was made
-	uint64_t reserved4;
+	// Bits by enum call_feature (protocol/guest/calls.yaml): set when one is used. The mediator takes
+	// them out again, to see when each was used last: the one field that both write.
+	_Atomic uint64_t features;
 
 	struct vgpu_delays delays[VGPU_DELAYS]; // for operators; nothing is decided by them
 };

@@ -8,9 +8,9 @@
 //   warm:   ok | fail TEXT | exit N | silent | garbage | die (at ASSIGN) | ignore (ASSIGN) | crowded (no
 //   memory free) ring:   work KERNEL_US GAP_US | overrun US | keep | exit N | abort | ended CODE TEXT |
 //   memory BYTES |
-//           print TEXT | flood | hangup | deaf | garbage | meters LAUNCHES BYTES FAULTS | delays
-//           LAUNCH_NS TIMES WAIT_NS | fds | kicks | lie |
-//           send FDS HEX | asks | hang | creep MS | refuse N | signal N, and those of fake_room.h
+//           features BITS | print TEXT | flood | hangup | deaf | garbage | meters LAUNCHES BYTES FAULTS |
+//           delays LAUNCH_NS TIMES WAIT_NS | fds | kicks | lie | send FDS HEX | asks | hang | creep MS |
+//           refuse N | signal N, and those of fake_room.h
 //
 // send sends a packet of the test's own bytes with so many fds (each of a file that holds the number of the
 // channel) and puts the answer into the channel for the test to read: struct answer, ANSWER_OFFSET behind the
@@ -395,6 +395,8 @@ static void obey(const char *line)
 		atomic_fetch_add(&page->refused_memory, a);
 	} else if (strcmp(word, "signal") == 0) {
 		raise((int)a);
+	} else if (strcmp(word, "features") == 0) {
+		atomic_fetch_or(&page->features, a);
 	} else if (strcmp(word, "meters") == 0) {
 		atomic_store(&page->launches, a);
 		atomic_store(&page->copy_bytes, b);

@@ -43,7 +43,7 @@ def tenant_of(ctl, vm=VM1):
 def everything(ctl):
     """The inventory, without what differs from one mediator to the next."""
     def strip(rows):
-        return [{k: v for k, v in r.items() if k not in ("tenant", "socket", "connections", "channels", "state")} for r in rows]
+        return [{k: v for k, v in r.items() if k not in ("tenant", "socket", "connections", "channels", "state", "libraries")} for r in rows]
 
     return (strip(ctl.do("profile.list")["profiles"]), strip(ctl.do("vm.list")["vms"]),
             strip(ctl.do("vgpu.list")["vgpus"]))

@@ -102,6 +102,7 @@ static struct made good_vm(void)
 	struct made m = { .kind = DEPOSIT_VM, .id = 9 };
 
 	m.r.vm = (struct deposit_vm){ .uuid = UUID_A, .name = "one" };
+	policy_init(&m.r.vm.said);
 	return m;
 }
 
@@ -252,7 +253,9 @@ static void test_one_wrong_field_of_the_inventory_is_enough(void **state)
 	REFUSED(good_vm, vm.uuid[0], 'A'); // as we never write it
 	REFUSED(good_vm, vm.uuid[3], 0);
 	REFUSED(good_vm, vm.name[0], 0);
-	REFUSED(good_vm, vm.nvidia, 2);
+	REFUSED(good_vm, vm.said.value[POLICY_PERSONALITY], 2);
+	REFUSED(good_vm, vm.said.value[POLICY_PROTOCOL], 3);
+	REFUSED(good_vm, vm.said.given, 1u << POLICY_WEIGHT);
 	ENDLESS(good_vm, vm.uuid);
 	ENDLESS(good_vm, vm.name);
 	ENDLESS(good_vm, vm.pool);
@@ -312,6 +315,8 @@ static void test_one_wrong_field_is_enough(void **state)
 	REFUSED(good_session, session.flags, 0x80000000);
 	REFUSED(good_session, session.library, LINK_LIBRARIES);
 	REFUSED(good_channel, channel.tenant, 0);
+	REFUSED(good_channel, channel.library, LINK_LIBRARIES);
+	REFUSED(good_channel, channel.reserved, 1);
 	REFUSED(good_channel, channel.state, CHANNEL_GONE);
 	REFUSED(good_channel, channel.state, 0xffffffff);
 	REFUSED(good_channel, channel.flags, 0x80000000);

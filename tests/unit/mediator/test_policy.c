@@ -42,9 +42,14 @@ static void test_defaults(void **state)
 		if (i != POLICY_WEIGHT)
 			assert_int_equal(p.value[i], 0);
 		assert_true(strlen(policy_help(i)) > 10);
-		assert_int_equal(policy_find(policy_name(i), POLICY_FOR_TENANT | POLICY_FOR_POOL), i);
+		assert_int_equal(
+		    policy_find(policy_name(i), POLICY_FOR_TENANT | POLICY_FOR_POOL | POLICY_FOR_PROFILE), i);
+		// What can be said of tenants can be said of profiles.
+		assert_true(policy_is_for(i, POLICY_FOR_PROFILE) || !policy_is_for(i, POLICY_FOR_TENANT));
 	}
 	assert_int_equal(p.given, 0);
+	assert_int_equal(policy_find("protocol", POLICY_FOR_TENANT | POLICY_FOR_POOL), -1);
+	assert_int_equal(policy_find("share", POLICY_FOR_PROFILE), -1);
 }
 
 static void test_values_as_people_write_them(void **state)
@@ -63,13 +68,18 @@ static void test_values_as_people_write_them(void **state)
 	assert_int_equal(p.value[POLICY_GPU_CAP], 1);
 	assert_int_equal(text(POLICY_CLASS, "latency"), 0);
 	assert_string_equal(policy_word(&p, POLICY_CLASS), "latency");
+	assert_int_equal(text(POLICY_PROTOCOL, "cuda"), 0);
+	assert_int_equal(p.value[POLICY_PROTOCOL], POLICY_PROTOCOL_CUDA);
+	assert_string_equal(policy_word(&p, POLICY_PROTOCOL), "cuda");
+	assert_string_equal(policy_word(&p, POLICY_PERSONALITY), "custom");
 	assert_int_equal(number(POLICY_GPU_CAP, 33.33), 0);
 	assert_int_equal(p.value[POLICY_GPU_CAP], 3333);
 	assert_true(fabs(policy_number(&p, POLICY_GPU_CAP) - 33.33) < 1e-9);
 	assert_int_equal(number(POLICY_LAUNCHES_PER_S, 1e6), 0);
 	assert_int_equal(p.value[POLICY_LAUNCHES_PER_S], 1000000);
 	assert_int_equal(p.given, 1u << POLICY_MEMORY | 1u << POLICY_TURN | 1u << POLICY_GPU_CAP |
-				      1u << POLICY_CLASS | 1u << POLICY_LAUNCHES_PER_S);
+				      1u << POLICY_CLASS | 1u << POLICY_LAUNCHES_PER_S |
+				      1u << POLICY_PROTOCOL);
 }
 
 static void test_what_is_no_value(void **state)
@@ -84,6 +94,7 @@ static void test_what_is_no_value(void **state)
 		{ POLICY_GPU_CAP, "5%" },      { POLICY_GPU_CAP, "inf" },      { POLICY_SHARE, "99.01" },
 		{ POLICY_CLASS, "" },	       { POLICY_CLASS, "Latency" },    { POLICY_PRIORITY, "1" },
 		{ POLICY_TURN, "8" },	       { POLICY_TURN, "99us" },	       { POLICY_TURN, "11s" },
+		{ POLICY_PROTOCOL, "nvidia" }, { POLICY_PROTOCOL, "" },	       { POLICY_PERSONALITY, "any" },
 		{ POLICY_QUEUE_DEPTH, "513" }, { POLICY_MEMORY, "16777216T" },
 	};
 	static const struct {
@@ -201,6 +212,8 @@ static void test_stored_values_are_checked_like_others(void **state)
 	assert_int_equal(policy_set_value(&p, POLICY_WEIGHT, 0), -EINVAL);
 	assert_int_equal(policy_set_value(&p, POLICY_GPU_CAP, 10001), -EINVAL);
 	assert_int_equal(policy_set_value(&p, POLICY_CLASS, 2), -EINVAL);
+	assert_int_equal(policy_set_value(&p, POLICY_PROTOCOL, 3), -EINVAL);
+	assert_int_equal(policy_set_value(&p, POLICY_PERSONALITY, UINT64_MAX), -EINVAL);
 	assert_int_equal(policy_set_value(&p, POLICY_PRIORITY, 100), -EINVAL);
 	assert_int_equal(p.value[POLICY_WEIGHT], 300);
 }

@@ -281,7 +281,7 @@ static void test_a_removed_tenant_leaves_nothing_but_the_audit(void **state)
 	assert_int_equal(limit(f, limit_of("uid-7", 100)), 0);
 	assert_int_equal(store_strike(f->store, "uid-7", "hang", 1000), 0);
 	assert_int_equal(store_quarantine(f->store, "vgpu-mediator", "uid-7", "hang", 1000, 0), 0);
-	assert_int_equal(store_usage(f->store, 1, &usage, 1), 0);
+	assert_int_equal(store_usage(f->store, 1, &usage, 1, NULL, 0), 0);
 	assert_int_equal(drop(f, STORE_TENANT, "uid-7"), 0);
 	fixture_reopen(f);
 	assert_int_equal(f->n_books, 0);

@@ -99,8 +99,8 @@ static void test_too_much_that_waits_is_refused(void **state)
 	assert_int_equal(fixture_open(f), 0);
 	fill(f, 500, "p");
 	fixture_wait_said(f, "no room");
-	assert_int_equal(store_usage(f->store, 1, &usage, 1), 0);
-	assert_int_equal(store_usage(f->store, 1, &usage, 1), -EAGAIN);
+	assert_int_equal(store_usage(f->store, 1, &usage, 1, NULL, 0), 0);
+	assert_int_equal(store_usage(f->store, 1, &usage, 1, NULL, 0), -EAGAIN);
 	for (int i = 0; i < 10000 && r == 0; i++)
 		r = store_put(f->store, "uid 0", &row, NULL, NULL, NULL);
 	assert_int_equal(r, -ENOBUFS);

@@ -275,7 +275,8 @@ static void child_at_random(struct fixture *f, unsigned seed)
 		if (store_put(f->store, "root", &row, NULL, NULL, NULL) ||
 		    store_set_limits(f->store, "root", &limit, on_done, f))
 			_exit(4);
-		(void)store_usage(f->store, 1, batch, BATCH); // -EAGAIN: the last one is still under way
+		(void)store_usage(f->store, 1, batch, BATCH, NULL,
+				  0); // -EAGAIN: the last one is still under way
 		if (i % 9 == 0)
 			(void)store_quarantine(f->store, "root", "uid-2", "hang", (int64_t)i, 0);
 		if (i % 9 == 4)

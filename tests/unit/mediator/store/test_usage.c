@@ -200,7 +200,7 @@ static void test_usage_is_asked_for_through_the_store(void **state)
 	database_close(&d);
 	assert_int_equal(fixture_open(f), 0);
 	assert_int_equal(f->usage_number, 0);
-	assert_int_equal(store_usage(f->store, 5, both, 2), 0);
+	assert_int_equal(store_usage(f->store, 5, both, 2, NULL, 0), 0);
 	assert_int_equal(store_ask_usage(f->store, &ask, take_rows, &a), 0);
 	wait_for(f, &a.came);
 	assert_int_equal(a.result, 0);
