@@ -115,16 +115,47 @@ static void set_sizes(struct api_request *r, json_int_t video_ram, json_int_t mo
 	api_set(r, "maxvgpuperphysicalgpu", "%lld", (long long)most);
 }
 
+#define OUR_TEXT "a share of a GPU, profile "
+
+// What CloudStack's operators read of a profile: what a VM with it sees, where that is not the usual.
+static char *describe(const json_t *ours)
+{
+	const char *personality = cloudstack_text(ours, "personality"),
+		   *protocol = cloudstack_text(ours, "protocol");
+	bool nvidia = strcmp(personality, "nvidia") == 0, custom = strcmp(protocol, "custom") == 0,
+	     cuda = strcmp(protocol, "cuda") == 0;
+
+	return text_print(OUR_TEXT "%s%s%s%s", cloudstack_text(ours, "profile"),
+			  nvidia ? "; seen as an NVIDIA GPU as well" : "",
+			  custom ? "; for programs of libvgpu only" : "",
+			  cuda ? "; for CUDA programs only" : "");
+}
+
+// One that somebody wrote there stays.
+static bool is_outdated(const char *theirs, const char *ours)
+{
+	return strncmp(theirs, OUR_TEXT, strlen(OUR_TEXT)) == 0 && strcmp(theirs, ours) != 0;
+}
+
 // CloudStack copies a profile's size once, so what was changed here since has to be told.
-static enum admin_exit correct_profile(struct setup *s, const json_t *theirs, const char *name,
+static enum admin_exit correct_profile(struct setup *s, const json_t *theirs, const json_t *ours,
 				       json_int_t video_ram, json_int_t most, char **ret_id)
 {
+	const char *name = cloudstack_text(ours, "profile");
+	cleanup_free char *text = describe(ours);
 	struct api_request r = { 0 };
 	cleanup_free char *id = text_print("%s", cloudstack_text(theirs, "id"));
 	cleanup_free char *made = NULL;
 	enum admin_exit e = ADMIN_OK;
 
-	if (number(theirs, "videoram") != video_ram || number(theirs, "maxvgpuperphysicalgpu") != most) {
+	if (is_outdated(cloudstack_text(theirs, "description"), text)) {
+		api_set(&r, "id", "%s", id);
+		api_set(&r, "description", "%s", text);
+		e = change(s, "updateVgpuProfile", &r, "vgpuprofile", "description of profile", name, &made);
+		free(take_ptr(made));
+	}
+	if (e == ADMIN_OK &&
+	    (number(theirs, "videoram") != video_ram || number(theirs, "maxvgpuperphysicalgpu") != most)) {
 		api_set(&r, "id", "%s", id);
 		set_sizes(&r, video_ram, most);
 		e = change(s, "updateVgpuProfile", &r, "vgpuprofile", "size of profile", name, &made);
@@ -156,10 +187,12 @@ static enum admin_exit set_up_profile(struct setup *s, const json_t *card, const
 		e = find(s, "listVgpuProfiles", &r, "vgpuprofile", "name", name, &found);
 	}
 	if (e == ADMIN_OK && found) {
-		e = correct_profile(s, found, name, video_ram, most, ret_id);
+		e = correct_profile(s, found, ours, video_ram, most, ret_id);
 	} else if (e == ADMIN_OK) {
+		cleanup_free char *text = describe(ours);
+
 		api_set(&r, "name", "%s", name);
-		api_set(&r, "description", "a share of a GPU, profile %s", name);
+		api_set(&r, "description", "%s", text);
 		api_set(&r, "gpucardid", "%s", card_id ? card_id : "");
 		set_sizes(&r, video_ram, most);
 		e = change(s, "createVgpuProfile", &r, "vgpuprofile", "profile", name, ret_id);

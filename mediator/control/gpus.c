@@ -120,6 +120,9 @@ static json_t *describe_profiles(struct mediator *m, const struct capacity_card 
 
 		json_object_set_new(o, "profile", json_string(p->name));
 		control_set_count(o, "memory", capacity_bytes(card, memory));
+		json_object_set_new(o, "personality",
+				    json_string(policy_word(&p->policy, POLICY_PERSONALITY)));
+		json_object_set_new(o, "protocol", json_string(policy_word(&p->policy, POLICY_PROTOCOL)));
 		json_object_set_new(o, "vgpus", json_integer(p->n_slots));
 		json_object_set_new(o, "assigned", json_integer(assigned(m, p)));
 		json_object_set_new(o, "fit", json_integer(capacity_fit(card, use, memory)));

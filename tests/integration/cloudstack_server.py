@@ -189,6 +189,7 @@ class Cloud:
     def updateVgpuProfile(self, p):
         profile, = [x for x in self.profiles if x["id"] == p["id"]]
         profile.update({k: int(p[k]) for k in ("videoram", "maxvgpuperphysicalgpu") if k in p})
+        profile.update({k: p[k] for k in ("description",) if k in p})
         return {"vgpuprofile": profile}
 
     def createServiceOffering(self, p):

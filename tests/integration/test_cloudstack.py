@@ -105,6 +105,23 @@ def test_setup_tells_a_size_that_was_changed(site):
     assert site.ok("setup") == "CloudStack has it all already.\n"
 
 
+def test_setup_tells_what_a_vm_of_a_profile_is(site):
+    site.ctl.do("profile.add", profile="apps", memory="1G", protocol="custom", personality="nvidia")
+    site.ok("setup")
+    text = {p["name"]: p.get("description") for p in site.cloud.profiles}
+    assert text["small"] == "a share of a GPU, profile small"
+    assert text["apps"] == "a share of a GPU, profile apps; seen as an NVIDIA GPU as well; for programs of libvgpu only"
+    site.ctl.do("profile.set", profile="apps", protocol="cuda", personality="custom")
+    assert site.ok("setup") == "done: description of profile apps\n"
+    apps, = [p for p in site.cloud.profiles if p["name"] == "apps"]
+    assert apps["description"] == "a share of a GPU, profile apps; for CUDA programs only"
+    assert site.ok("setup") == "CloudStack has it all already.\n"
+    # What somebody wrote there stays.
+    apps["description"] = "for the trainees"
+    site.ctl.do("profile.set", profile="apps", protocol="any")
+    assert site.ok("setup") == "CloudStack has it all already.\n"
+
+
 def test_setup_goes_on_where_it_ended(site):
     site.configure(OFFERING)
     site.cloud.faults["createServiceOffering"] = [431]

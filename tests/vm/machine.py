@@ -169,11 +169,12 @@ class Machine:
 
     making_tenants = threading.Lock()
 
-    def __init__(self, mediator, *options, stub_options=(), nvidia=False, **guest):
-        """nvidia: the guest also has the second device of that personality, as 0000:02:00.0."""
+    def __init__(self, mediator, *options, socket=None, stub_options=(), nvidia=False, **guest):
+        """socket: of a VM of the inventory, in place of a tenant of its own. nvidia: the guest also has the second device of
+        that personality, as 0000:02:00.0."""
         self.mediator = mediator
         with self.making_tenants:
-            self.tenant_socket = mediator.tenant(*options)["VGPU_SOCKET"]
+            self.tenant_socket = socket or mediator.tenant(*options)["VGPU_SOCKET"]
         self.stub = Stub(self.tenant_socket, *stub_options, *(["--personality", "nvidia"] if nvidia else []))
         try:
             self.guest = Guest(self.stub, *([f"{self.stub.socket}.nvidia"] if nvidia else []), **guest)
