@@ -228,6 +228,13 @@ def test_a_vgpu_is_assigned_and_released(socket_path, tmp_path):
         page.wait(lambda: "web" in page.text(row), "not assigned")
         assert a.get(f"/v1/vgpus/{vgpu}")["vm"] == uuid
         page.wait(lambda: cells(page, "web"), "the VM is no tenant")
+        page.press(row, "Protocol")
+        page.fill("protocol", "cuda")
+        page.press("dialog", "Change protocol")
+        page.wait(page.dialog_is_closed, "the dialog stays")
+        vm = a.get(f"/v1/vms/{uuid}")
+        assert (vm["protocol"], vm["by_hand"]) == ("cuda", ["protocol"])
+        page.wait(lambda: "custom" in page.text(row) and "cuda" in page.text(row), "personality or protocol is not shown")
         page.picture("vgpus")
         tenant = f"#tenants tr[data-tenant='{a.get(f'/v1/vms/{uuid}')['tenant']}']"
         page.press(tenant, "Quarantine")

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of vGPUs: which there are, whose they are; an admin assigns and releases them.
-import { put, remove } from './api.js';
+// The table of vGPUs: which there are, whose they are, what their VMs see and run; an admin assigns and releases them, and
+// says whose programs a VM may run.
+import { patch, put, remove } from './api.js';
 import { ask } from './dialog.js';
 import { show as showTable } from './table.js';
 import { element } from './text.js';
@@ -27,25 +28,48 @@ function release(vgpu, changed) {
 	}).then(changed);
 }
 
-const HEADS = [['Profile'], ['Number', true], ['Virtual machine'], ['Id'], ['']];
+const PROTOCOLS = [
+	{ value: '', label: 'as the profile says' },
+	{ value: 'any', label: 'any: all programs' },
+	{ value: 'custom', label: 'custom: programs of libvgpu' },
+	{ value: 'cuda', label: 'cuda: programs of libcuda' },
+];
 
-const cells = (vgpu) => [
+function changeProtocol(vgpu, changed) {
+	return ask({
+		title: `Protocol of ${vgpu.name}`,
+		text: 'Whose programs may use the GPU. It holds for programs that begin from now on.',
+		button: 'Change protocol',
+		fields: [{ name: 'protocol', label: 'Protocol', options: PROTOCOLS }],
+		action: ({ protocol }) => patch(`/v1/vms/${vgpu.vm}`, { protocol }),
+	}).then(changed);
+}
+
+const HEADS = [['Profile'], ['Number', true], ['Virtual machine'], ['Personality'], ['Protocol'], ['Libraries in use'], ['Id'], ['']];
+
+// vm: that has it, or nothing.
+const cells = (vgpu, vm) => [
 	element('td', {}, vgpu.profile),
 	element('td', { class: 'number' }, String(vgpu.number)),
 	element('td', {}, vgpu.vm ? vgpu.name : element('span', { class: 'badge' }, 'free')),
+	element('td', {}, vm ? vm.personality : ''),
+	element('td', {}, vm ? vm.protocol : ''),
+	element('td', {}, vm ? vm.libraries.join(', ') : ''),
 	element('td', { class: 'note' }, vgpu.vgpu),
 ];
 
-// vms(): those that there are, when a button is pressed.
+// vms(): those that there are, now and when a button is pressed.
 export function show(table, vgpus, vms, admin, changed) {
+	const machines = new Map(vms().map((vm) => [vm.vm, vm]));
 	showTable(table, {
 		name: 'vgpu',
 		heads: HEADS,
 		items: vgpus,
 		key: (vgpu) => vgpu.vgpu,
-		cells,
+		cells: (vgpu) => cells(vgpu, machines.get(vgpu.vm)),
 		buttons: (vgpu) => (!admin ? []
-			: vgpu.vm ? [{ label: 'Release', danger: true, action: (v) => release(v, changed) }]
+			: vgpu.vm ? [{ label: 'Protocol', action: (v) => changeProtocol(v, changed) },
+				{ label: 'Release', danger: true, action: (v) => release(v, changed) }]
 				: [{ label: 'Assign', action: (v) => assign(v, vms(), changed) }]),
 		empty: 'None. vgpu-admin slot create makes one.',
 	});
