@@ -67,9 +67,12 @@ void *__wrap_mmap64(void *at, size_t bytes, int prot, int flags, int fd, off_t o
 static int open_channel(struct vgpu_ioc_channel *ok)
 {
 	const struct link_geometry *g = &now->host.geometry;
-	struct vgpu_ioc_channel clean = { 0 };
+	struct vgpu_ioc_channel clean = { .library = ok->library };
 
 	assert(!memcmp(ok, &clean, sizeof(clean)));
+	if (now->knows_no_library && ok->library)
+		return EINVAL;
+	now->library = ok->library;
 	if (now->channel_error) {
 		ok->error = now->refusal;
 		return now->channel_error;

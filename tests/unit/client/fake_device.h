@@ -18,6 +18,8 @@ struct fake_device {
 	int info_error;		// of VGPU_IOC_INFO
 	int channel_error;	// of VGPU_IOC_CHANNEL
 	uint32_t refusal;	// with EIO
+	bool knows_no_library;	// a driver of before
+	uint32_t library;	// as VGPU_IOC_CHANNEL said
 	int map_error;		// of VGPU_IOC_MAP
 	_Atomic uint32_t ended; // 1 + reason: the channel is lost
 	int fd, channel_fd, window_fd, doorbell_fd;

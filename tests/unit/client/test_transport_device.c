@@ -21,6 +21,7 @@
 #include "guest/client/client.h"
 #include "guest/client/device_state.h"
 #include "protocol/cuda/cuda_abi.h"
+#include "protocol/guest/vgpu_ioctl.h"
 #include "protocol/guest/vgpu_pci.h"
 #include "tests/unit/client/fake_device.h"
 
@@ -241,6 +242,29 @@ static void without_a_device_the_default_socket_is_tried(void **state)
 	fake_device_stop(&d);
 }
 
+static void open_and_close(struct fake_device *d, int (*open)(const char *, struct vgpu_client **))
+{
+	struct vgpu_client *c;
+
+	fake_device_start(d);
+	assert_int_equal(open(NULL, &c), 0);
+	vgpu_client_close(c);
+	fake_device_stop(d);
+}
+
+static void the_library_is_told_where_the_driver_takes_it(void **state)
+{
+	struct fake_device cuda = { 0 }, ours = { 0 }, old = { .knows_no_library = true, .library = 7 };
+
+	(void)state;
+	open_and_close(&cuda, vgpu_client_open);
+	assert_int_equal(cuda.library, VGPU_LIBRARY_CUDA);
+	open_and_close(&ours, vgpu_client_open_apart);
+	assert_int_equal(ours.library, VGPU_LIBRARY_VGPU);
+	open_and_close(&old, vgpu_client_open);
+	assert_int_equal(old.library, 0);
+}
+
 static void what_the_device_refuses_is_refused(void **state)
 {
 	struct fake_device d = { .channel_error = EIO, .refusal = VGPU_RESULT_NOT_SHARED };
@@ -265,6 +289,11 @@ static void what_the_device_refuses_is_refused(void **state)
 	assert_int_equal(vgpu_client_open(NULL, &c), -ECONNREFUSED);
 	assert_non_null(strstr(vgpu_client_open_error(), "drained"));
 	assert_int_equal(vgpu_client_open_result(), CUDA_ERROR_SYSTEM_NOT_READY);
+	d.fd = -1;
+	d.refusal = VGPU_RESULT_PROTOCOL;
+	assert_int_equal(vgpu_client_open(NULL, &c), -ECONNREFUSED);
+	assert_non_null(strstr(vgpu_client_open_error(), "protocol"));
+	assert_int_equal(vgpu_client_open_result(), CUDA_ERROR_NO_DEVICE);
 	d.channel_error = EMFILE;
 	d.fd = -1;
 	assert_int_equal(vgpu_client_open(NULL, &c), -EMFILE);
@@ -332,6 +361,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test(a_socket_that_is_named_is_taken),
 		cmocka_unit_test(without_a_device_the_default_socket_is_tried),
+		cmocka_unit_test(the_library_is_told_where_the_driver_takes_it),
 		cmocka_unit_test(what_the_device_refuses_is_refused),
 		cmocka_unit_test(the_drivers_answer_is_taken_apart),
 	};

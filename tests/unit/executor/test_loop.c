@@ -135,6 +135,28 @@ static void work_is_in_flight_until_the_device_says_done(void **state)
 	assert_in_range(atomic_load(&f->x.turn->busy_ns), 5 * MS, 6 * MS); // idle is not busy
 }
 
+// What setup() did was used, and is taken out as the mediator takes it.
+static void features_are_shown_until_they_are_taken(void **state)
+{
+	const uint64_t streams = UINT64_C(1) << FEATURE_STREAMS, events = UINT64_C(1) << FEATURE_EVENTS;
+	struct record_event_create again = { .event = EVENT(1) };
+	struct record_stream_create more = { .stream = STREAM(3) };
+	_Atomic uint64_t *shown = &f->x.turn->features;
+
+	(void)state;
+	assert_int_equal(atomic_exchange(shown, 0) & (streams | events), streams | events);
+	launch(STREAM(1));
+	record(EVENT(1), STREAM(1));
+	PUSH(f, OPCODE_EVENT_CREATE, &again); // is refused: it is there
+	run();
+	assert_int_equal(atomic_load(shown), 0);
+	PUSH(f, OPCODE_STREAM_CREATE, &more);
+	run();
+	assert_int_equal(atomic_load(shown), streams);
+	fake_step(8);
+	run();
+}
+
 static void durations_are_learnt(void **state)
 {
 	uint64_t key = predict_kernel_key(f->x.last_function, 1);
@@ -533,6 +555,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(refused_fences_keep_nobody_waiting),
 		TEST(work_is_in_flight_until_the_device_says_done),
+		TEST(features_are_shown_until_they_are_taken),
 		TEST(durations_are_learnt),
 		TEST(a_closed_gate_keeps_gpu_work_and_all_behind_it),
 		TEST(a_turn_is_given_back_when_its_work_is_done),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "common/limits.h"
+#include "protocol/guest/vgpu_ioctl.h"
 #include "protocol/host/link.h"
 #include "stub/command.h"
 
@@ -51,6 +52,9 @@ static void open_is_checked(void **state)
 	REFUSED(open_command, c.open.channel = UINT32_MAX, VGPU_RESULT_INVALID);
 	REFUSED(open_command, memset(c.open.name, 'a', sizeof(c.open.name)), VGPU_RESULT_INVALID);
 	REFUSED(open_command, c.open.channel_bytes += 4096, VGPU_RESULT_INVALID);
+	REFUSED(open_command, c.open.library = VGPU_LIBRARY_MOST, VGPU_RESULT_OK);
+	REFUSED(open_command, c.open.library = VGPU_LIBRARY_MOST + 1, VGPU_RESULT_INVALID);
+	REFUSED(open_command, c.open.reserved = 1, VGPU_RESULT_INVALID);
 	REFUSED(open_command, c.open.arena_bytes = 0, VGPU_RESULT_LIMIT);
 	REFUSED(open_command, c.open.arena_bytes = VGPU_ARENA_BYTES + 4096, VGPU_RESULT_LIMIT);
 	REFUSED(open_command, c.open.arena_bytes = UINT64_MAX - 4095, VGPU_RESULT_LIMIT);

@@ -42,6 +42,8 @@ static void says_what_it_is(void **state)
 	(void)state;
 	assert_int_equal(get(VGPU_REG_MAGIC), VGPU_DEVICE_MAGIC);
 	assert_int_equal(get(VGPU_REG_VERSION), VGPU_DEVICE_VERSION);
+	assert_int_equal(get(VGPU_REG_FEATURES), VGPU_FEATURE_LIBRARY);
+	assert_int_equal(get(VGPU_REG_FEATURES + 4), 0);
 	assert_int_equal(get(VGPU_REG_VM_ID), 3);
 	assert_int_equal(get(VGPU_REG_GENERATION), 7);
 	registers_read(&r, VGPU_REG_MEMORY, &quota, 8);

@@ -224,6 +224,71 @@ static void test_usage_is_asked_for_through_the_store(void **state)
 	assert_int_equal(f->usage_number, 5);
 }
 
+struct uses {
+	bool came;
+	int result;
+	size_t n;
+	struct store_use rows[8];
+};
+
+static void take_uses(void *opaque, int result, const struct store_use *rows, size_t n)
+{
+	struct uses *u = opaque;
+
+	u->came = true;
+	u->result = result;
+	u->n = n;
+	memcpy(u->rows, rows, (n < 8 ? n : 8) * sizeof(*rows));
+}
+
+static void ask_uses(struct fixture *f, const char *tenant, struct uses *ret)
+{
+	*ret = (struct uses){ 0 };
+	assert_int_equal(store_ask_use(f->store, tenant, take_uses, ret), 0);
+	wait_for(f, &ret->came);
+	assert_int_equal(ret->result, 0);
+}
+
+static void test_uses_add_up_and_hours_widen(void **state)
+{
+	struct store_use more[] = {
+		{ "vm-1", "libcuda", false, 0, 0, 1, 2, 3, 4, 5 },
+		{ "vm-1", "graphs", true, 7200, 10800, 0, 0, 0, 0, 0 },
+		{ "vm-2", "libcuda", false, 0, 0, 1, 1, 1, 1, 1 },
+	};
+	struct fixture *f = *state;
+	struct uses u;
+
+	database_close(&d);
+	assert_int_equal(fixture_open(f), 0);
+	ask_uses(f, "vm-1", &u);
+	assert_int_equal(u.n, 0);
+	assert_int_equal(store_usage(f->store, 1, NULL, 0, more, 3), 0);
+	ask_uses(f, "vm-1", &u);       // behind it
+	more[0].launches = UINT64_MAX; // of an executor that lies
+	more[1].first_s = 10800;
+	more[1].last_s = 3600; // a clock that was set back
+	assert_int_equal(store_usage(f->store, 2, NULL, 0, more, 2), 0);
+	ask_uses(f, "vm-1", &u);
+	assert_int_equal(u.n, 2);
+	assert_string_equal(u.rows[0].name, "libcuda");
+	assert_false(u.rows[0].is_feature);
+	assert_int_equal(u.rows[0].channels, 2);
+	assert_int_equal(u.rows[0].refused, 4);
+	assert_int_equal(u.rows[0].launches, INT64_C(1) << 61);
+	assert_int_equal(u.rows[0].gpu_ns, 8);
+	assert_int_equal(u.rows[0].faults, 10);
+	assert_string_equal(u.rows[1].name, "graphs");
+	assert_true(u.rows[1].is_feature);
+	assert_int_equal(u.rows[1].first_s, 7200);
+	assert_int_equal(u.rows[1].last_s, 10800);
+	assert_int_equal(store_remove(f->store, "root", STORE_TENANT, "vm-1", NULL, NULL), 0);
+	ask_uses(f, "vm-1", &u);
+	assert_int_equal(u.n, 0);
+	ask_uses(f, "vm-2", &u);
+	assert_int_equal(u.n, 1);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -235,6 +300,7 @@ int main(void)
 		T(test_zero_days_keep_for_ever),
 		T(test_tenants_beyond_the_limit_are_booked_together),
 		T(test_usage_is_asked_for_through_the_store),
+		T(test_uses_add_up_and_hours_widen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
