@@ -115,7 +115,7 @@ def test_capacity_of_an_empty_card(ctl):
     ctl.do("profile.add", profile="all")
     rows = {p["profile"]: p for p in ctl.do("capacity")["gpus"][0]["profiles"]}
     assert rows["small"] == {"profile": "small", "memory": 1 << 30, "vgpus": 0, "assigned": 0,
-                             "fit": min(64, memory >> 30)}
+                             "fit": min(64, memory >> 30), "personality": "custom", "protocol": "any"}
     assert (rows["all"]["memory"], rows["all"]["fit"]) == (memory, 1)
 
 
