@@ -158,9 +158,8 @@ static const struct admin_option create_options[] = {
 	  "custom: our own device alone. nvidia: also one with an NVIDIA GPU's identity. Default: as the "
 	  "profile of its vGPU says." },
 	{ "protocol", "NAME", "protocol", TYPE_TEXT, NAMES_WORDS, "any|custom|cuda",
-	  "Whose programs may use the GPU: all, those of libvgpu, or those of libcuda. Default: as the "
-	  "profile "
-	  "of its vGPU says." },
+	  "Whose programs may use the GPU: all, those of libvgpu, or those of libcuda. "
+	  "Default: as the profile of its vGPU says." },
 	{ 0 },
 };
 static const struct admin_option set_options[] = {
@@ -173,9 +172,8 @@ static const struct admin_option set_options[] = {
 	  "custom: our own device alone. nvidia: also one with an NVIDIA GPU's identity, from the VM's next "
 	  "start on. Empty: as the profile of its vGPU says." },
 	{ "protocol", "NAME", "protocol", TYPE_TEXT, NAMES_WORDS, "any|custom|cuda",
-	  "Whose programs may use the GPU: all, those of libvgpu, or those of libcuda; for programs that "
-	  "begin "
-	  "from now on. Empty: as the profile of its vGPU says." },
+	  "Whose programs may use the GPU: all, those of libvgpu, or those of libcuda; for programs "
+	  "that begin from now on. Empty: as the profile of its vGPU says." },
 	{ 0 },
 };
 
