@@ -31,6 +31,8 @@ static const struct view_column vm_columns[] = {
 	{ "FROM", "from", FORMAT_TEXT, .drop = 4 },
 	{ "TO", "to", FORMAT_TEXT, .drop = 4 },
 	{ "GROUP", "group", FORMAT_TEXT },
+	{ "PROTOCOL", "protocol", FORMAT_TEXT, .drop = 7 },
+	{ "LIBRARIES", "libraries", FORMAT_JSON, .drop = 7 },
 	{ "PREFLIGHT", "preflight", FORMAT_TEXT },
 	{ "STATE", "state", FORMAT_TEXT },
 	{ "SINCE", "since", FORMAT_AT_S, .drop = 5 },
@@ -47,9 +49,14 @@ static const struct view_column vm_columns[] = {
 static const struct view vms_view = { "vms", "There are no VMs in it.", vm_columns, 0 };
 
 static const struct view_column plan_columns[] = {
-	{ "VM", "vm", FORMAT_TEXT, .cut = true }, { "NAME", "name", FORMAT_TEXT, .cut = true },
-	{ "FROM", "from", FORMAT_TEXT },	  { "TO", "to", FORMAT_TEXT },
-	{ "GROUP", "group", FORMAT_TEXT },	  { 0 },
+	{ "VM", "vm", FORMAT_TEXT, .cut = true },
+	{ "NAME", "name", FORMAT_TEXT, .cut = true },
+	{ "FROM", "from", FORMAT_TEXT },
+	{ "TO", "to", FORMAT_TEXT },
+	{ "GROUP", "group", FORMAT_TEXT },
+	{ "PROTOCOL", "protocol", FORMAT_TEXT },
+	{ "LIBRARIES", "libraries", FORMAT_JSON, .drop = 1 },
+	{ 0 },
 };
 static const struct view plan_view = { "vms", "No VM would move.", plan_columns, 0 };
 

@@ -14,6 +14,9 @@ struct profile *control_profile(struct control_call *c, const char *field);
 struct vm *control_vm(struct control_call *c, const char *field);
 struct slot *control_slot(struct control_call *c, const char *field);
 
+// Names of the libraries of a VM's channels that are open; in vms.c.
+json_t *control_vm_libraries(const struct vm *vm);
+
 // vm.registers, in vm_registers.c; vm.use, in vm_use.c.
 void control_vm_registers(struct control_call *c);
 void control_vm_use(struct control_call *c);

@@ -71,9 +71,11 @@ static json_t *describe(struct mediator *m, const struct migrate_vm *v)
 	migrate_next_step(m, v, next);
 	json_object_set_new(o, "vm", json_string(v->uuid));
 	json_object_set_new(o, "name", vm ? json_string(vm->name) : json_null());
-	json_object_set_new(o, "personality", vm ? json_string(vm_personality(vm)) : json_null());
-	json_object_set_new(o, "from",
-			    json_string(v->was_nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM));
+	json_object_set_new(o, "personality",
+			    vm ? json_string(vm_word(vm, POLICY_PERSONALITY)) : json_null());
+	json_object_set_new(o, "protocol", vm ? json_string(vm_word(vm, POLICY_PROTOCOL)) : json_null());
+	json_object_set_new(o, "libraries", vm ? control_vm_libraries(vm) : json_array());
+	json_object_set_new(o, "from", json_string(migrate_origin(&m->migrate)));
 	json_object_set_new(o, "to", json_string(migrate_target(&m->migrate)));
 	json_object_set_new(o, "group", group_of(v));
 	json_object_set_new(o, "preflight",
@@ -120,11 +122,10 @@ static void add_counts(json_t *to, struct mediator *m, const struct migrate_vms 
 	for (unsigned i = 0; i < MIGRATE_STATES; i++)
 		json_object_set_new(counts, migrate_state_name(i), json_integer(n[i]));
 	for (vm = vm_after(m, NULL); vm; vm = vm_after(m, vm))
-		*(vm->nvidia ? &nvidia : &custom) += 1;
+		*(vm_item(vm, POLICY_PERSONALITY) ? &nvidia : &custom) += 1;
 	json_object_set_new(to, "counts", counts);
-	json_object_set_new(
-	    to, "host",
-	    json_pack("{s:i, s:i}", VM_PERSONALITY_CUSTOM, custom, VM_PERSONALITY_NVIDIA, nvidia));
+	json_object_set_new(to, "host",
+			    json_pack("{s:i, s:i}", MIGRATE_CUSTOM, custom, MIGRATE_NVIDIA, nvidia));
 }
 
 static void answer_status(struct control_call *c)
@@ -150,9 +151,11 @@ static void answer_plan(struct control_call *c, const struct migrate_plan *p, co
 	TAILQ_FOREACH (v, &p->vms, link) {
 		const struct vm *vm = vm_find(c->mediator, v->uuid);
 
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:o}", "vm", v->uuid, "name",
-						      vm->name, "from", vm_personality(vm), "to", target,
-						      "group", group_of(v)));
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:o}", "vm", v->uuid,
+						      "name", vm->name, "from",
+						      vm_word(vm, POLICY_PERSONALITY), "to", target, "group",
+						      group_of(v), "protocol", vm_word(vm, POLICY_PROTOCOL),
+						      "libraries", control_vm_libraries(vm)));
 	}
 	json_object_set_new(c->answer, "vms", rows);
 	json_object_set_new(c->answer, "groups", json_integer(p->groups));
@@ -163,7 +166,7 @@ static void plan_called(struct control_call *c)
 	const char *to = control_text(c, "to"), *canary = control_text(c, "canary");
 	json_t *wave = json_object_get(c->request, "wave");
 	struct migrate_wish wish = {
-		.to_nvidia = !to || strcmp(to, VM_PERSONALITY_NVIDIA) == 0,
+		.to_nvidia = !to || strcmp(to, MIGRATE_NVIDIA) == 0,
 		.vms = control_text(c, "vms"),
 		.pool = control_text(c, "pool"),
 		.profile = control_text(c, "profile"),
@@ -176,7 +179,7 @@ static void plan_called(struct control_call *c)
 	struct migrate_plan plan;
 	int r;
 
-	if (!wish.to_nvidia && strcmp(to, VM_PERSONALITY_CUSTOM) != 0) {
+	if (!wish.to_nvidia && strcmp(to, MIGRATE_CUSTOM) != 0) {
 		control_fail(c, CONTROL_E_VALUE, "to: custom or nvidia");
 		return;
 	}
@@ -187,7 +190,7 @@ static void plan_called(struct control_call *c)
 	if (r < 0)
 		refuse(c, r, why);
 	else if (wish.dry)
-		answer_plan(c, &plan, wish.to_nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM);
+		answer_plan(c, &plan, wish.to_nvidia ? MIGRATE_NVIDIA : MIGRATE_CUSTOM);
 	else
 		answer_status(c);
 	if (r == 0)

@@ -32,8 +32,7 @@ static json_t *said_of(const struct vm *vm)
 	return names;
 }
 
-// Of its channels now.
-static json_t *libraries_of(const struct vm *vm)
+json_t *control_vm_libraries(const struct vm *vm)
 {
 	bool there[LINK_LIBRARIES] = { false };
 	json_t *names = json_array();
@@ -63,7 +62,7 @@ static void describe(json_t *to, const struct vm *vm)
 	json_object_set_new(to, "personality", json_string(vm_word(vm, POLICY_PERSONALITY)));
 	json_object_set_new(to, "protocol", json_string(vm_word(vm, POLICY_PROTOCOL)));
 	json_object_set_new(to, "by_hand", said_of(vm));
-	json_object_set_new(to, "libraries", libraries_of(vm));
+	json_object_set_new(to, "libraries", control_vm_libraries(vm));
 	json_object_set_new(to, "vgpu", text_or_null(vm->slot ? vm->slot->uuid : NULL));
 	json_object_set_new(to, "tenant", t ? json_integer(t->id) : json_null());
 	json_object_set_new(to, "socket", text_or_null(t ? t->listener.path : NULL));

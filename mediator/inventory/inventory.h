@@ -125,6 +125,7 @@ struct vm_wish {
 // one, is to be of), or the default.
 uint64_t vm_item(const struct vm *vm, enum policy_item item);
 const char *vm_word(const struct vm *vm, enum policy_item item); // the same as a word
+const char *vm_said(const struct vm *vm, enum policy_item item); // of the VM itself; "": nothing
 // uuid NULL: one is made.
 int vm_add(struct mediator *m, const char *uuid, const struct vm_wish *wish, struct vm **ret, char *why);
 // Its tenant follows at once.

@@ -101,7 +101,7 @@ const char *vm_word(const struct vm *vm, enum policy_item item)
 	return policy_word(&p, item);
 }
 
-static const char *said_word(const struct vm *vm, enum policy_item item)
+const char *vm_said(const struct vm *vm, enum policy_item item)
 {
 	return vm->said.given & 1u << item ? policy_word(&vm->said, item) : "";
 }
@@ -138,8 +138,8 @@ void vm_tell(struct mediator *m, struct vm *vm)
 	snprintf(row.vm.name, sizeof(row.vm.name), "%s", vm->name);
 	snprintf(row.vm.pool, sizeof(row.vm.pool), "%s", vm->pool);
 	snprintf(row.vm.profile, sizeof(row.vm.profile), "%s", vm->profile ? vm->profile->name : "");
-	snprintf(row.vm.personality, sizeof(row.vm.personality), "%s", said_word(vm, POLICY_PERSONALITY));
-	snprintf(row.vm.protocol, sizeof(row.vm.protocol), "%s", said_word(vm, POLICY_PROTOCOL));
+	snprintf(row.vm.personality, sizeof(row.vm.personality), "%s", vm_said(vm, POLICY_PERSONALITY));
+	snprintf(row.vm.protocol, sizeof(row.vm.protocol), "%s", vm_said(vm, POLICY_PROTOCOL));
 	record_told(r, store_put(r->store, record_who(r), &row, NULL, NULL, NULL));
 }
 

@@ -49,7 +49,12 @@ static unsigned find_word(const char *const *words, unsigned n, const char *word
 
 const char *migrate_target(const struct migrate *g)
 {
-	return g->to_nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM;
+	return g->to_nvidia ? MIGRATE_NVIDIA : MIGRATE_CUSTOM;
+}
+
+const char *migrate_origin(const struct migrate *g)
+{
+	return g->to_nvidia ? MIGRATE_CUSTOM : MIGRATE_NVIDIA;
 }
 
 bool migrate_goes_on(const struct migrate *g)
@@ -129,8 +134,7 @@ void migrate_tell_vm(struct mediator *m, const struct migrate_vm *v)
 	if (!m->record.store)
 		return;
 	snprintf(row.key, sizeof(row.key), "%s", v->uuid);
-	snprintf(row.migration_vm.was, STORE_NAME_BYTES, "%s",
-		 v->was_nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM);
+	snprintf(row.migration_vm.was, STORE_NAME_BYTES, "%s", v->was);
 	row.migration_vm.group = v->group;
 	snprintf(row.migration_vm.state, STORE_NAME_BYTES, "%s", states[v->state]);
 	row.migration_vm.since_s = (uint64_t)v->since_s;
@@ -197,7 +201,7 @@ static void take_run(struct migrate *g, const struct store_row *row)
 		return;
 	}
 	g->there = true;
-	g->to_nvidia = strcmp(row->migration.target, VM_PERSONALITY_NVIDIA) == 0;
+	g->to_nvidia = strcmp(row->migration.target, MIGRATE_NVIDIA) == 0;
 	g->state = state;
 	g->began_s = (int64_t)row->migration.began_s;
 	g->ended_s = (int64_t)row->migration.ended_s;
@@ -231,7 +235,7 @@ static void take_vm(struct migrate *g, const struct store_row *row)
 	v = migrate_vm_new(row->key);
 	if (!v)
 		return;
-	v->was_nvidia = strcmp(row->migration_vm.was, VM_PERSONALITY_NVIDIA) == 0;
+	snprintf(v->was, sizeof(v->was), "%.7s", row->migration_vm.was);
 	v->group = (uint32_t)row->migration_vm.group;
 	v->state = state;
 	v->since_s = (int64_t)row->migration_vm.since_s;

@@ -58,11 +58,15 @@ enum migrate_report_state {
 	MIGRATE_REPORT_WAIVED
 };
 
+#define MIGRATE_WORD_BYTES 8
+#define MIGRATE_NVIDIA	   "nvidia"
+#define MIGRATE_CUSTOM	   "custom"
+
 struct migrate_vm {
 	TAILQ_ENTRY(migrate_vm) link;
 	char uuid[VM_UUID_BYTES];
-	bool was_nvidia;
-	uint32_t group; // 0: the canary
+	char was[MIGRATE_WORD_BYTES]; // what was said of its personality; "": its profile says it
+	uint32_t group;		      // 0: the canary
 	enum migrate_state state;
 	int64_t since_s, moved_s, started_s; // of the state; 0: not yet
 	uint64_t strikes_before;	     // within the baseline
@@ -154,6 +158,7 @@ const char *migrate_state_name(enum migrate_state s);
 const char *migrate_run_state_name(enum migrate_run_state s);
 const char *migrate_report_name(enum migrate_report_state s);
 const char *migrate_target(const struct migrate *g);
+const char *migrate_origin(const struct migrate *g); // the other one, which its VMs had
 bool migrate_goes_on(const struct migrate *g);
 // Strikes, and channels that did not open, since its start.
 uint64_t migrate_strikes_after(struct mediator *m, const struct migrate_vm *v);

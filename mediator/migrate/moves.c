@@ -74,13 +74,13 @@ uint64_t migrate_strikes_after(struct mediator *m, const struct migrate_vm *v)
 
 // ---- one VM ----
 
-static void set_personality(struct mediator *m, struct vm *vm, bool nvidia)
+static void set_personality(struct mediator *m, struct vm *vm, const char *personality)
 {
-	struct vm_wish wish = { .personality = nvidia ? VM_PERSONALITY_NVIDIA : VM_PERSONALITY_CUSTOM };
+	struct vm_wish wish = { .personality = personality };
 	char why[INVENTORY_WHY_BYTES];
 
 	if (vm_set(m, vm, &wish, why) < 0) // refuses other words only
-		log_error("VM %s does not become %s: %s", vm->uuid, wish.personality, why);
+		log_error("VM %s does not become '%s': %s", vm->uuid, personality, why);
 }
 
 void migrate_count_from_now(struct mediator *m, struct migrate_vm *v, bool strikes)
@@ -136,7 +136,7 @@ static void move(struct mediator *m, struct migrate_vm *v)
 	uint64_t within = m->settings->migrate_baseline;
 	struct vm *vm = vm_find(m, v->uuid);
 
-	set_personality(m, vm, m->migrate.to_nvidia);
+	set_personality(m, vm, migrate_target(&m->migrate));
 	v->moved_s = migrate_now_s();
 	v->started_s = 0;
 	v->strikes_before = vm->tenant ? strikes_within(vm->tenant, within) : 0;
@@ -152,7 +152,7 @@ static void put_back(struct mediator *m, struct migrate_vm *v, const char *reaso
 	struct vm *vm = vm_find(m, v->uuid);
 
 	if (vm)
-		set_personality(m, vm, v->was_nvidia);
+		set_personality(m, vm, v->was);
 	migrate_set_state(m, v, MIGRATE_BACK, "%s", reason);
 }
 

@@ -85,14 +85,14 @@ static int choose(struct mediator *m, const struct migrate_wish *wish, struct mi
 
 		if (!is_wished(m, vm, wish))
 			continue;
-		if (vm->nvidia == wish->to_nvidia) {
+		if (!!vm_item(vm, POLICY_PERSONALITY) == wish->to_nvidia) {
 			p->there_already++;
 			continue;
 		}
 		v = migrate_vm_new(vm->uuid);
 		if (!v)
 			return -ENOMEM;
-		v->was_nvidia = vm->nvidia;
+		snprintf(v->was, sizeof(v->was), "%s", vm_said(vm, POLICY_PERSONALITY));
 		v->since_s = migrate_now_s();
 		TAILQ_INSERT_TAIL(&p->vms, v, link);
 		p->n_vms++;

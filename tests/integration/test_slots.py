@@ -423,10 +423,10 @@ def test_a_store_of_before_there_were_states(place):  # noqa: F811
     with running(place, *SMALL) as m, control.connect(m) as ctl:
         slot = assigned(ctl)["vgpu"]
     with contextlib.closing(sqlite3.connect(place)) as db:
-        for table, columns in {"slot": ("state", "boot", "with_vm"), "gpu": ("pci", "pci_id"), "vm": ("personality",)}.items():
+        for table, columns in {"slot": ("state", "boot", "with_vm"), "gpu": ("pci", "pci_id"), "vm": ("personality", "protocol")}.items():
             for column in columns:
                 db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("migration", "migration_vm"):
+        for table in ("migration", "migration_vm", "use_library", "use_feature"):
             db.execute(f"DROP TABLE {table}")
         db.execute("PRAGMA user_version = 2")
         db.commit()

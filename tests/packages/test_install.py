@@ -278,7 +278,8 @@ def test_remove_leaves_data_and_purge_nothing(both):
     # apt knows only what left something, or what others speak of.
     left = both.done("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", "vgpu-*").splitlines()
     both.done("apt-get", "purge", "-q", "-y", *(line.split()[0] for line in left if line.endswith("config-files")))
-    assert sorted(both.files() - both.before) == []
+    # Folders of others' that were not there yet, as their own files in them are left out of small systems, are dpkg's.
+    assert [path for path in sorted(both.files() - both.before) if both.run("dpkg-query", "-S", path).returncode] == []
     assert sorted(both.before - both.files()) == []
 
 

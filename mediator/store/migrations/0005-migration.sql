@@ -14,7 +14,7 @@ CREATE TABLE migration (
 
 CREATE TABLE migration_vm (
 	vm TEXT NOT NULL PRIMARY KEY CHECK (vm <> ''), -- its uuid
-	was TEXT NOT NULL,             -- its personality before
+	was TEXT NOT NULL,             -- what was said of its personality before; "": its profile said it
 	group_number INTEGER NOT NULL, -- 0: the canary
 	state TEXT NOT NULL,
 	since INTEGER NOT NULL,
