@@ -9,36 +9,41 @@
 #include "mediator/migrate/migrate.h"
 #include "mediator/tenant.h"
 
-#define SEPARATOR ','
+#define NAME_BYTES 64
+
+// Takes the first name off the list: as text, and as a uuid, "" if it is none. False: the list is empty.
+static bool take_name(const char **list, char text[static NAME_BYTES], char uuid[static VM_UUID_BYTES])
+{
+	size_t n = strcspn(*list, ",");
+
+	if (!**list)
+		return false;
+	snprintf(text, NAME_BYTES, "%.*s", (int)(n < NAME_BYTES ? n : NAME_BYTES - 1), *list);
+	if (!vm_uuid_parse(text, uuid))
+		uuid[0] = 0;
+	*list += n + ((*list)[n] == ',');
+	return true;
+}
 
 bool migrate_names(const char *list, const char *uuid)
 {
-	char name[VM_UUID_BYTES];
-	size_t n;
+	char text[NAME_BYTES], name[VM_UUID_BYTES];
 
-	for (; list && *list; list += n + (list[n] == SEPARATOR)) {
-		char text[64];
-
-		n = strcspn(list, (const char[]){ SEPARATOR, 0 });
-		snprintf(text, sizeof(text), "%.*s", (int)(n < sizeof(text) ? n : sizeof(text) - 1), list);
-		if (vm_uuid_parse(text, name) && strcmp(name, uuid) == 0)
+	if (!list)
+		return true;
+	while (take_name(&list, text, name)) {
+		if (strcmp(name, uuid) == 0)
 			return true;
 	}
-	return !list;
+	return false;
 }
 
 int migrate_check_names(struct mediator *m, const char *list, bool in_run, char *why)
 {
-	char name[VM_UUID_BYTES];
-	size_t n;
+	char text[NAME_BYTES], name[VM_UUID_BYTES];
 
-	for (; list && *list; list += n + (list[n] == SEPARATOR)) {
-		char text[64];
-
-		n = strcspn(list, (const char[]){ SEPARATOR, 0 });
-		snprintf(text, sizeof(text), "%.*s", (int)(n < sizeof(text) ? n : sizeof(text) - 1), list);
-		if (vm_uuid_parse(text, name) &&
-		    (in_run ? migrate_vm_find(m, name) != NULL : vm_find(m, name) != NULL))
+	while (list && take_name(&list, text, name)) {
+		if (in_run ? migrate_vm_find(m, name) != NULL : vm_find(m, name) != NULL)
 			continue;
 		snprintf(why, MIGRATE_WHY_BYTES,
 			 in_run ? "the VM '%s' is not in the run" : "there is no VM '%s'", text);
