@@ -57,7 +57,7 @@ void admin_call_done(struct admin_call *c);
 
 // "vgpu-admin: ..." on stderr; without its beginning where admin_complain_to() says, until it says NULL.
 void admin_complain_to(FILE *to);
-void admin_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void admin_complain(const char *format, ...) __attribute__((format(printf, 1, 2), nonnull(1)));
 // The same, and where to read on. ADMIN_USAGE.
 enum admin_exit admin_usage_error(const struct admin_call *c, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
