@@ -24,17 +24,22 @@ static int order(const void *a, const void *b)
 static int remember(struct vgpu *gpu, void **tree, uint64_t base, uint64_t bytes)
 {
 	struct lv_block *block = malloc(sizeof(*block)), **found;
+	int result = VGPU_OK;
 
 	if (!block)
 		return VGPU_E_HOST_MEMORY;
 	*block = (struct lv_block){ base, bytes };
 	pthread_mutex_lock(&gpu->memory_lock);
+	// Looked at under the lock: tdelete moves blocks from node to node.
 	found = tsearch(block, tree, order);
+	if (!found)
+		result = VGPU_E_HOST_MEMORY;
+	else if (*found != block)
+		result = VGPU_E_UNEXPECTED;
 	pthread_mutex_unlock(&gpu->memory_lock);
-	if (found && *found == block)
-		return VGPU_OK;
-	free(block);
-	return found ? VGPU_E_UNEXPECTED : VGPU_E_HOST_MEMORY;
+	if (result)
+		free(block);
+	return result;
 }
 
 // Takes the block that begins at base out of the tree; its bytes, 0 if there is none.

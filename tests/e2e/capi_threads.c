@@ -23,6 +23,14 @@ struct work {
 	int wrong;
 };
 
+// Whether it went wrong, which it says.
+static int fails(const char *what, int result)
+{
+	if (result)
+		printf("# %s: %s\n", what, vgpu_error_text(result));
+	return result != VGPU_OK;
+}
+
 static int one_round(struct work *w, struct vgpu_stream *stream, uint64_t memory, uint32_t *words,
 		     uint32_t round)
 {
@@ -31,10 +39,10 @@ static int one_round(struct work *w, struct vgpu_stream *stream, uint64_t memory
 
 	for (uint32_t i = 0; i < n; i++)
 		words[i] = i * w->number;
-	wrong = vgpu_copy_in(w->gpu, stream, memory, words, n * 4, 0) != VGPU_OK;
-	wrong += CAPI_LAUNCH(w->gpu, stream, w->add, 40, 128, &memory, &n, &what) != VGPU_OK;
+	wrong = fails("copy in", vgpu_copy_in(w->gpu, stream, memory, words, n * 4, 0));
+	wrong += fails("launch", CAPI_LAUNCH(w->gpu, stream, w->add, 40, 128, &memory, &n, &what));
 	memset(words, 0, n * 4);
-	wrong += vgpu_copy_out(w->gpu, stream, words, memory, n * 4, 0) != VGPU_OK;
+	wrong += fails("copy out", vgpu_copy_out(w->gpu, stream, words, memory, n * 4, 0));
 	for (uint32_t i = 0; check_computes() && i < n; i++)
 		wrong += words[i] != i * w->number + round;
 	return wrong;
@@ -48,13 +56,14 @@ static void *work(void *arg)
 	uint64_t memory;
 
 	for (uint32_t round = 0; round < ROUNDS; round++) {
-		if (vgpu_stream_new(w->gpu, 0, &stream) || vgpu_alloc(w->gpu, WORDS * 4, &memory)) {
+		if (fails("stream", vgpu_stream_new(w->gpu, 0, &stream)) ||
+		    fails("alloc", vgpu_alloc(w->gpu, WORDS * 4, &memory))) {
 			w->wrong++;
 			break;
 		}
 		w->wrong += one_round(w, stream, memory, words, round);
-		w->wrong +=
-		    vgpu_stream_free(w->gpu, stream) != VGPU_OK || vgpu_free(w->gpu, memory) != VGPU_OK;
+		w->wrong += fails("stream free", vgpu_stream_free(w->gpu, stream)) +
+			    fails("free", vgpu_free(w->gpu, memory));
 	}
 	free(words);
 	return NULL;
