@@ -54,6 +54,7 @@ def said(mediator, path):
     return image["runs"]
 
 
+@pytest.mark.skipif("VGPU_SANITIZE" in os.environ, reason="the interpreter is not built with the sanitizers")
 def test_what_is_said_is_what_happens(tmp_path):
     if stack.module_missing("cpu"):
         pytest.skip(stack.module_missing("cpu"))
