@@ -170,7 +170,7 @@ class Host:
         self.namespaces = ["--mount", "--pid", *([] if network else ["--net"])]
         for layer in LAYERS:
             (self.folder / layer).mkdir(parents=True)
-            (self.folder / "work" / layer).mkdir(parents=True)
+            (self.folder / "aside" / layer).mkdir(parents=True)
         (self.folder / "out").mkdir()
         self.install()
         if hooks:
@@ -220,12 +220,12 @@ class Host:
         for part in ("vgpu", "vgpu-stub", "units", "lock"):
             (self.folder / "run" / part).mkdir(parents=True)
         (self.folder / "boot_id").write_text(f"{uuid.uuid4()}\n", encoding="ascii")
-        mounts = "".join(f"mount -t overlay -o lowerdir=/{x},upperdir={self.folder}/{x},workdir={self.folder}/work/{x} overlay /{x}\n"
+        mounts = "".join(f"mount -t overlay -o lowerdir=/{x},upperdir={self.folder}/{x},workdir={self.folder}/aside/{x} overlay /{x}\n"
                          for x in LAYERS)
         script = f"""set -e
 {mounts}mount --bind {self.folder}/run /run
 mount --bind {self.folder}/boot_id /proc/sys/kernel/random/boot_id
-ip link set lo up 2>/dev/null || true
+{"ip link set lo up" if "--net" in self.namespaces else ""}
 touch /run/booted
 exec python3 -c '{INIT}'"""
         # Whatever becomes of the tests' process, the host ends with it.
